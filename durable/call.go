@@ -1,0 +1,169 @@
+package durable
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Call calls a method of an object: durable.Call(ctx, stub, (*Counter).Add, 5).
+// The method runs as an event, on this goroutine; Call returns when what it did is
+// durable. Argument and result are copied as if they were stored, so caller and
+// object never share memory, and limited to Limits.ArgumentBytes.
+//
+// method must be a method expression of an exported method of the class's own
+// type; closures, functions, method values and interface methods are [ErrInvalidMethod].
+// An error that the method returns comes back as an [*Error] with Remote set.
+func Call[T, In, Out any](ctx context.Context, s *Stub, method func(T, context.Context, In) (Out, error), in In) (Out, error) {
+	var out Out
+	if err := checkMethod[T](s.n.class, reflect.ValueOf(method).Pointer()); err != nil {
+		return out, err
+	}
+	limit := s.n.rt.opts.Limits.ArgumentBytes
+	arg, size, err := copyValue(in, limit)
+	if err != nil {
+		return out, fmt.Errorf("argument: %w", err)
+	}
+	var result Out
+	err = s.do(ctx, kindCall, size, func(ev *event, _ *object) error {
+		v, err := method(ev.inst.value.(T), ev, arg)
+		if err == nil {
+			if result, _, err = copyValue(v, limit); err != nil {
+				err = fmt.Errorf("result: %w", err)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
+	return result, nil
+}
+
+// Call0 is Call for a method without an argument.
+func Call0[T, Out any](ctx context.Context, s *Stub, method func(T, context.Context) (Out, error)) (Out, error) {
+	var out, result Out
+	if err := checkMethod[T](s.n.class, reflect.ValueOf(method).Pointer()); err != nil {
+		return out, err
+	}
+	err := s.do(ctx, kindCall, 0, func(ev *event, _ *object) error {
+		v, err := method(ev.inst.value.(T), ev)
+		if err == nil {
+			if result, _, err = copyValue(v, s.n.rt.opts.Limits.ArgumentBytes); err != nil {
+				err = fmt.Errorf("result: %w", err)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
+	return result, nil
+}
+
+// Exec is Call for a method that returns only an error.
+func Exec[T, In any](ctx context.Context, s *Stub, method func(T, context.Context, In) error, in In) error {
+	if err := checkMethod[T](s.n.class, reflect.ValueOf(method).Pointer()); err != nil {
+		return err
+	}
+	arg, size, err := copyValue(in, s.n.rt.opts.Limits.ArgumentBytes)
+	if err != nil {
+		return fmt.Errorf("argument: %w", err)
+	}
+	return s.do(ctx, kindCall, size, func(ev *event, _ *object) error {
+		return method(ev.inst.value.(T), ev, arg)
+	})
+}
+
+// Exec0 is Call for a method without an argument that returns only an error.
+func Exec0[T any](ctx context.Context, s *Stub, method func(T, context.Context) error) error {
+	if err := checkMethod[T](s.n.class, reflect.ValueOf(method).Pointer()); err != nil {
+		return err
+	}
+	return s.do(ctx, kindCall, 0, func(ev *event, _ *object) error {
+		return method(ev.inst.value.(T), ev)
+	})
+}
+
+// methods remembers what methodName found, by code pointer.
+var methods sync.Map // uintptr -> methodInfo
+
+type methodInfo struct {
+	receiver, name string
+}
+
+// checkMethod reports why the function at pc is no method that callers of c may name.
+func checkMethod[T any](c *class, pc uintptr) error {
+	if t := reflect.TypeFor[T](); t != c.typ {
+		return fmt.Errorf("%w: objects of class %s are %s, not %s", ErrInvalidMethod, c.name, c.typ, t)
+	}
+	v, ok := methods.Load(pc)
+	if !ok {
+		v, _ = methods.LoadOrStore(pc, splitMethod(runtime.FuncForPC(pc).Name()))
+	}
+	m := v.(methodInfo)
+	switch {
+	case m.receiver != c.receiver:
+		return fmt.Errorf("%w: %s%s is no method expression of %s", ErrInvalidMethod, m.receiver, m.name, c.typ)
+	case !isExported(m.name):
+		return fmt.Errorf("%w: %s is not exported", ErrInvalidMethod, m.name)
+	case m.name == "ServeHTTP" || m.name == "Alarm":
+		return fmt.Errorf("%w: %s is a handler of the runtime's", ErrInvalidMethod, m.name)
+	}
+	return nil
+}
+
+// splitMethod takes "path/pkg.(*T).Name" apart: what stands up to the last dot, and the rest.
+func splitMethod(fn string) methodInfo {
+	i := strings.LastIndexByte(fn, '.')
+	return methodInfo{receiver: fn[:i+1], name: fn[i+1:]}
+}
+
+// receiverOf returns what the linker puts before the name of a method of t.
+func receiverOf(t reflect.Type) string {
+	for i := range t.NumMethod() {
+		if m := t.Method(i); m.IsExported() {
+			// reflect's own name for the method is that of the wrapper; any one tells.
+			if fn := runtime.FuncForPC(m.Func.Pointer()); fn != nil {
+				return splitMethod(fn.Name()).receiver
+			}
+		}
+	}
+	return "\x00" // no exported methods: nothing can be called
+}
+
+func isExported(name string) bool {
+	r, _ := utf8.DecodeRuneInString(name)
+	return unicode.IsUpper(r) && !strings.HasSuffix(name, "-fm")
+}
+
+// copyValue returns a copy of v that shares nothing with it, and its encoded size.
+func copyValue[V any](v V, limit int) (V, int, error) {
+	t := reflect.TypeFor[V]()
+	if isPlain(t) {
+		return v, 8, nil
+	}
+	if s, ok := any(v).(string); ok && t.Kind() == reflect.String && utf8.ValidString(s) {
+		if len(s) > limit {
+			return v, 0, overLimit(ErrArgumentTooLarge, len(s), limit)
+		}
+		return v, len(s), nil
+	}
+	var c V
+	body, err := encoder.Marshal(v)
+	if err != nil {
+		return c, 0, fmt.Errorf("%w: %w", ErrEncode, err)
+	}
+	if len(body) > limit {
+		return c, 0, overLimit(ErrArgumentTooLarge, len(body), limit)
+	}
+	if err := decoder.Unmarshal(body, &c); err != nil {
+		return c, 0, fmt.Errorf("%w: %T could not be read back: %w", ErrEncode, v, err)
+	}
+	return c, len(body), nil
+}

@@ -1,0 +1,162 @@
+package durable
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The input gate of an object is its token: while an event holds it, no other
+// runs. It opens only here (promise 2), and each opening is a commit point
+// (promise 4) and waits until everything before it is durable (promise 5).
+
+// usableLocked reports why the event may not use storage or open the gate now.
+func (ev *event) usableLocked() error {
+	switch {
+	case ev.state == stateDone || ev.state == stateQueued:
+		return ErrNoEvent
+	case ev.inst != nil && ev.inst.dead:
+		return ev.inst.cause
+	case ev.state != stateRunning:
+		return ErrGateOpen
+	}
+	for tx := ev.tx; tx != nil; tx = tx.outer {
+		if tx.rolledBack {
+			return ErrRolledBack
+		}
+	}
+	return ev.obj.rt().broken()
+}
+
+// openGate ends the turn, lets other events in unless the gate is kept shut, and
+// returns when all that was committed before is durable. If it returns nil,
+// closeGate must follow.
+func (ev *event) openGate(to eventState) error {
+	o := ev.obj
+	o.mu.Lock()
+	if err := ev.usableLocked(); err != nil {
+		o.mu.Unlock()
+		return err
+	}
+	if ev.tx != nil {
+		o.mu.Unlock()
+		return ErrInTransaction
+	}
+	ev.state = stateBusy
+	err := o.commitPointLocked(ev)
+	if err == nil && ev.inst.dead {
+		err = ev.inst.cause
+	}
+	if err != nil {
+		o.mu.Unlock()
+		return err
+	}
+	ev.state = to
+	if to == stateAwaiting {
+		ev.gen++
+	}
+	if ev.shut == 0 && to != stateBusy {
+		o.handOnLocked(ev)
+	}
+	tail := o.tailLocked()
+	o.mu.Unlock()
+	return tail.wait() // if it fails, the object was reset
+}
+
+// closeGate takes the token back. Events that return go before those that have
+// not started, and are never refused.
+func (ev *event) closeGate() error {
+	o := ev.obj
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if ev.inst.dead {
+		return ev.inst.cause
+	}
+	if ev.shut == 0 && o.holder != ev {
+		if o.holder == nil && !o.applying {
+			o.holder = ev
+		} else {
+			ev.ready = make(chan struct{}, 1)
+			ev.handed = false
+			o.resume.push(ev)
+			o.mu.Unlock()
+			<-ev.ready
+			o.mu.Lock()
+			if ev.inst.dead {
+				return ev.inst.cause
+			}
+		}
+	}
+	ev.state = stateRunning
+	return nil
+}
+
+// outside runs fn at an opening of the event that ctx belongs to, or, if ctx is
+// that of an Await that is under way, just runs it. It returns fn's error.
+func outside(ctx context.Context, o *object, to eventState, fn func(ctx context.Context, ev *event) error) error {
+	ev, aw := eventOf(ctx)
+	if ev == nil || (o != nil && ev.obj != o) {
+		return ErrNoEvent
+	}
+	if err := ev.inAwait(aw); err == nil {
+		return fn(ctx, ev)
+	} else if aw != nil {
+		return err
+	}
+	if err := ev.openGate(to); err != nil {
+		return err
+	}
+	inner := ctx
+	if to == stateAwaiting {
+		ev.obj.mu.Lock()
+		inner = &awaitCtx{ev, ev.gen}
+		ev.obj.mu.Unlock()
+	}
+	err := fn(inner, ev)
+	if cerr := ev.closeGate(); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// inAwait returns nil if the event is inside an Await, and inside that of aw if that is given.
+func (ev *event) inAwait(aw *awaitCtx) error {
+	ev.obj.mu.Lock()
+	defer ev.obj.mu.Unlock()
+	switch {
+	case ev.state == stateDone || ev.state == stateQueued:
+		return ErrNoEvent
+	case ev.inst.dead:
+		return ev.inst.cause
+	case ev.state != stateAwaiting || (aw != nil && aw.gen != ev.gen):
+		return ErrNoEvent
+	}
+	return nil
+}
+
+// checkChain reports a call that would wait for ever: one to an object whose gate
+// an event further up the same chain keeps shut.
+func checkChain(target *object, from *event) error {
+	for ev := from; ev != nil; ev = ev.parent {
+		if ev.obj != target {
+			continue
+		}
+		target.mu.Lock()
+		shut := ev.shut > 0
+		target.mu.Unlock()
+		if shut {
+			return &Error{Text: fmt.Sprintf("%v: %s", ErrDeadlock, chainText(target, from)), is: []error{ErrDeadlock}}
+		}
+	}
+	return nil
+}
+
+func chainText(target *object, from *event) string {
+	chain := []string{target.String()}
+	for ev := from; ev != nil; ev = ev.parent {
+		chain = append(chain, ev.obj.String())
+	}
+	slices.Reverse(chain)
+	return strings.Join(chain, " -> ")
+}

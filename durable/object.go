@@ -1,0 +1,442 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/perdure/perdure/store"
+)
+
+// An object is the runtime's side of one object: its token, its queues, its
+// instance and what is known of its storage. It exists while there are events or
+// an instance, and costs no goroutine.
+//
+// Invariants kept here:
+//
+//   - Promise 1: holder is the one event that runs. It is handed on under mu: to
+//     resume before start, each in order of arrival. A reset takes it away from
+//     events of the dead instance, but never while a batch of theirs is being
+//     handed to the engine (applying), so that the engine sees one batch at a time.
+//   - The store's state and what lies over it (data) belong to the object and
+//     outlive its instances; the turn belongs to the instance.
+type object struct {
+	ns *namespace
+	id [32]byte
+
+	mu       sync.Mutex
+	holder   *event
+	applying bool
+	gone     bool // no longer in the runtime's table: look again
+	resume   eventList
+	start    eventList
+	inst     *State
+
+	name     string // as known from callers
+	named    bool
+	inside   int // events that wait, run, or wait to be durable
+	bytes    int // of those
+	lastUsed time.Duration
+
+	data
+}
+
+func (o *object) rt() *Runtime { return o.ns.rt }
+
+func (o *object) key() store.Object { return store.Object{Namespace: o.ns.number, ID: o.id} }
+
+// String names the object in errors and logs: its class, and its name if that is known, else its id.
+func (o *object) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.labelLocked()
+}
+
+func (o *object) labelLocked() string {
+	switch {
+	case o.named:
+		return fmt.Sprintf("%s %q", o.ns.class.name, o.name)
+	case o.hdr.Named:
+		return fmt.Sprintf("%s %q", o.ns.class.name, o.hdr.Name)
+	}
+	return fmt.Sprintf("%s %x", o.ns.class.name, o.id)
+}
+
+// acquire queues ev and returns when it holds the token. An event whose caller
+// leaves before, or that waits too long, is not run.
+func (o *object) acquire(ev *event) error {
+	lim := &o.rt().opts.Limits
+	o.mu.Lock()
+	if o.gone {
+		o.mu.Unlock()
+		return errGone
+	}
+	if ev.kind != kindInternal { // bookkeeping must not be refused
+		switch {
+		case o.inside >= lim.QueueEvents:
+			o.mu.Unlock()
+			return overloaded(fmt.Sprintf("%d events are queued, limit %d", o.inside, lim.QueueEvents))
+		case o.bytes+ev.bytes > lim.QueueBytes:
+			o.mu.Unlock()
+			return overloaded(fmt.Sprintf("%d bytes are queued, limit %d", o.bytes+ev.bytes, lim.QueueBytes))
+		}
+	}
+	o.inside++
+	o.bytes += ev.bytes
+	if o.holder == nil && !o.applying {
+		o.holder = ev
+		ev.handed = true
+		o.mu.Unlock()
+		return nil
+	}
+	ev.ready = make(chan struct{}, 1)
+	o.start.push(ev)
+	o.mu.Unlock()
+	return o.await(ev, lim.QueueAge)
+}
+
+// await waits in the start queue.
+func (o *object) await(ev *event, age time.Duration) error {
+	timer := time.NewTimer(age)
+	defer timer.Stop()
+	var err error
+	select {
+	case <-ev.ready:
+		return nil
+	case <-ev.caller.Done():
+		err = notStarted(ev.caller.Err())
+	case <-timer.C:
+		err = overloaded(fmt.Sprintf("the event waited for %v", age))
+	}
+	o.mu.Lock()
+	if ev.handed {
+		o.handOnLocked(ev)
+	} else {
+		o.start.remove(ev)
+	}
+	o.leaveLocked(ev)
+	o.mu.Unlock()
+	return err
+}
+
+// handOnLocked takes the token from ev, if it has it, and gives it to the next event.
+func (o *object) handOnLocked(ev *event) {
+	if o.holder == ev {
+		o.holder = nil
+		o.grantLocked()
+	}
+}
+
+func (o *object) grantLocked() {
+	if o.holder != nil || o.applying {
+		return
+	}
+	ev := o.resume.pop()
+	if ev == nil {
+		ev = o.start.pop()
+	}
+	if ev != nil {
+		o.holder = ev
+		ev.handed = true
+		ev.ready <- struct{}{}
+	}
+}
+
+// leaveLocked ends ev's stay.
+func (o *object) leaveLocked(ev *event) {
+	o.inside--
+	o.bytes -= ev.bytes
+	o.lastUsed = o.rt().uptime()
+}
+
+// run queues ev, runs fn as the event's body on this goroutine, and returns when
+// the event's answer may leave. The error is what the caller gets.
+func (o *object) run(ev *event, fn func() error) error {
+	if err := o.acquire(ev); err != nil {
+		return err
+	}
+	tail, err := o.perform(ev, fn)
+	if werr := tail.wait(); werr != nil && (err == nil || !isReset(err)) {
+		err = werr
+	}
+	o.mu.Lock()
+	o.leaveLocked(ev)
+	o.mu.Unlock()
+	return err
+}
+
+func isReset(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Reset
+}
+
+// perform is an event from the moment it holds the token to the moment it gives
+// it up for good. It returns the last commit that the answer has to wait for.
+func (o *object) perform(ev *event, fn func() error) (*commit, error) {
+	if err := o.begin(ev); err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.handOnLocked(ev)
+		ev.state = stateDone
+		return nil, err
+	}
+	err := o.guard(ev, fn)
+	return o.finish(ev, err)
+}
+
+// guard runs user code and turns a panic, or a goroutine that exits, into an error.
+func (o *object) guard(ev *event, fn func() error) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		p := recover()
+		text := "the goroutine exited"
+		if p != nil {
+			text = fmt.Sprint(p)
+		}
+		o.rt().log.Error("event panicked", "object", o.String(), "panic", text, "stack", string(debug.Stack()))
+		err = &panicError{value: p, text: text}
+	}()
+	if o.ns.class.opts.Exclusive && ev.kind != kindConstructor && ev.kind != kindInternal {
+		defer o.limitShut(ev.inst)()
+	}
+	err = fn()
+	returned = true
+	return err
+}
+
+// panicError is a panic on its way from guard to finish. The panic's text stays in the log.
+type panicError struct {
+	value any
+	text  string
+}
+
+func (*panicError) Error() string { return ErrPanic.Error() }
+
+// begin gives ev, which holds the token, an instance to run on.
+func (o *object) begin(ev *event) error {
+	o.mu.Lock()
+	if err := o.rt().broken(); err != nil {
+		o.mu.Unlock()
+		return err
+	}
+	if ev.inst != nil && ev.inst != o.inst { // bound to an instance that is gone
+		err := ev.inst.cause
+		o.mu.Unlock()
+		return err
+	}
+	if o.inst == nil {
+		if ev.kind == kindInternal {
+			o.mu.Unlock()
+			if err := o.load(); err != nil {
+				return err
+			}
+			o.mu.Lock()
+		} else {
+			o.mu.Unlock()
+			if err := o.construct(ev); err != nil {
+				return err
+			}
+			o.mu.Lock()
+			if ev.inst.dead { // between the two locks
+				err := ev.inst.cause
+				o.mu.Unlock()
+				return err
+			}
+		}
+	}
+	ev.state = stateRunning
+	if ev.kind != kindInternal {
+		ev.inst = o.inst
+		ev.inst.pushLocked(ev)
+		if o.ns.class.opts.Exclusive {
+			ev.shut++
+		}
+	}
+	o.mu.Unlock()
+	return nil
+}
+
+// construct makes the instance. The constructor is an event of its own inside
+// ev, which lends it the token. It keeps the gate shut.
+func (o *object) construct(ev *event) error {
+	if err := o.load(); err != nil {
+		return err
+	}
+	st := &State{obj: o}
+	cev := &event{obj: o, caller: context.Background(), parent: ev.parent, depth: ev.depth, kind: kindConstructor, inst: st, state: stateRunning, shut: 1}
+	o.mu.Lock()
+	o.inst, ev.inst = st, st
+	o.turn = turn{}
+	st.pushLocked(cev)
+	o.mu.Unlock()
+
+	stop := o.limitShut(st)
+	var value any
+	err := o.guard(cev, func() error {
+		var err error
+		value, err = o.ns.class.make(cev, st)
+		return err
+	})
+	stop()
+
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if st.dead {
+		return st.cause
+	}
+	if err == nil {
+		st.value = value
+		if err = o.commitPointLocked(cev); err == nil && st.dead {
+			err = st.cause
+		}
+		cev.state = stateDone
+		st.removeLocked(cev)
+		return err
+	}
+	var cause *Error
+	if isPanic(err) {
+		cause = resetError(ErrConstructor, ": it panicked")
+	} else {
+		cause = remote(err, o.ns.class.opts.Errors).(*Error)
+		cause.Text = ErrConstructor.Error() + ": " + cause.Text
+		cause.Reset = true
+		cause.is = append(cause.is, ErrConstructor)
+	}
+	// Those that queue now would only try the same again, one after the other.
+	for q := o.start.pop(); q != nil; q = o.start.pop() {
+		q.inst = st
+		q.handed = true
+		q.ready <- struct{}{}
+	}
+	o.resetLocked(cause)
+	return cause
+}
+
+func isPanic(err error) bool {
+	var p *panicError
+	return errors.As(err, &p)
+}
+
+// limitShut resets the object unless the returned function is called within Limits.ShutTime.
+func (o *object) limitShut(inst *State) (stop func()) {
+	limit := o.rt().opts.Limits.ShutTime
+	t := time.AfterFunc(limit, func() {
+		o.reset(inst, resetError(ErrTimeLimit, fmt.Sprintf(": the gate was kept shut for %v", limit)))
+	})
+	return func() { t.Stop() }
+}
+
+// finish ends ev: commits its last turn, hands on the token and ends its context.
+func (o *object) finish(ev *event, err error) (*commit, error) {
+	o.mu.Lock()
+	if ev.kind == kindInternal {
+		if cerr := o.commitPointLocked(ev); cerr != nil {
+			err = cerr
+		}
+		ev.state = stateDone
+		o.handOnLocked(ev)
+		tail := o.tailLocked()
+		o.mu.Unlock()
+		return tail, err
+	}
+	inst := ev.inst
+	var tail *commit
+	switch {
+	case inst.dead:
+		err = inst.cause
+	case isPanic(err):
+		err = resetError(ErrPanic, "")
+		o.resetLocked(err)
+	default:
+		err = remote(err, o.ns.class.opts.Errors)
+		if cerr := o.commitPointLocked(ev); cerr != nil {
+			err = cerr
+		}
+		tail = o.tailLocked()
+	}
+	ev.state = stateDone
+	inst.removeLocked(ev)
+	o.handOnLocked(ev)
+	after := ev.endContextLocked(context.Canceled)
+	o.mu.Unlock()
+	after()
+	return tail, err
+}
+
+// reset ends the given instance, if it is still the object's.
+func (o *object) reset(inst *State, cause error) {
+	o.mu.Lock()
+	if o.inst == inst {
+		o.resetLocked(cause)
+	}
+	o.mu.Unlock()
+}
+
+// resetLocked ends the object's instance. Its code may go on, but can do nothing
+// (see the check in Storage.enter and gate.go); the uncommitted turn is dropped, and
+// the next event makes a new instance at once.
+func (o *object) resetLocked(cause error) {
+	inst := o.inst
+	if inst == nil {
+		return
+	}
+	o.stopInstanceLocked(cause)
+	// Those of the dead instance that wait for the token will not get it.
+	for ev := o.resume.pop(); ev != nil; ev = o.resume.pop() {
+		ev.handed = true
+		ev.ready <- struct{}{}
+	}
+	if o.holder != nil && o.holder.inst == inst {
+		o.holder = nil
+		o.grantLocked()
+	}
+}
+
+// stopInstanceLocked makes the instance dead and tells it.
+func (o *object) stopInstanceLocked(cause error) {
+	inst := o.inst
+	inst.dead, inst.cause = true, cause
+	o.inst = nil
+	o.turn = turn{}
+	o.points++
+	var after []func()
+	for ev := inst.running; ev != nil; ev = ev.rnext {
+		after = append(after, ev.endContextLocked(context.Canceled))
+	}
+	for _, ev := range inst.watchers { // the constructor's context, if anyone waits for its end
+		after = append(after, ev.endContextLocked(context.Canceled))
+	}
+	stops := inst.stops
+	if len(after)+len(stops) == 0 {
+		return
+	}
+	o.rt().goFunc(func() {
+		for _, f := range after {
+			f()
+		}
+		for i := len(stops) - 1; i >= 0; i-- {
+			stops[i]()
+		}
+	})
+}
+
+// evictLocked drops an idle object; it reports whether it was one.
+func (o *object) evictLocked() bool {
+	if o.inside > 0 || o.holder != nil || o.applying || o.gone {
+		return false
+	}
+	if o.inst != nil {
+		o.stopInstanceLocked(errEvicted)
+	}
+	o.gone = true
+	o.dropCacheLocked()
+	return true
+}
+
+var errEvicted = resetError(ErrReset, ": evicted")
