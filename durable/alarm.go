@@ -166,7 +166,12 @@ func (a *alarmClock) namespaceOf(o store.Object) *namespace {
 
 // fire runs one object's alarm and notes how that went.
 func (a *alarmClock) fire(n *namespace, d store.Due) {
-	infra := a.rt.runAlarm(n, d.Object.ID)
+	infra := error(errExited) // unless runAlarm returns: the handler's goroutine exited
+	defer func() { a.settle(d, infra) }()
+	infra = a.rt.runAlarm(n, d.Object.ID)
+}
+
+func (a *alarmClock) settle(d store.Due, infra error) {
 	a.mu.Lock()
 	delete(a.running, d.Object)
 	if infra == nil {

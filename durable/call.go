@@ -155,15 +155,15 @@ func copyValue[V any](v V, limit int) (V, int, error) {
 		return v, len(s), nil
 	}
 	var c V
-	body, err := encoder.Marshal(v)
+	body, err := marshal(v)
 	if err != nil {
-		return c, 0, fmt.Errorf("%w: %w", ErrEncode, err)
+		return c, 0, err
 	}
 	if len(body) > limit {
 		return c, 0, overLimit(ErrArgumentTooLarge, len(body), limit)
 	}
-	if err := decoder.Unmarshal(body, &c); err != nil {
-		return c, 0, fmt.Errorf("%w: %T could not be read back: %w", ErrEncode, v, err)
+	if err := unmarshal(body, &c, v); err != nil {
+		return c, 0, err
 	}
 	return c, len(body), nil
 }

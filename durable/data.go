@@ -247,20 +247,26 @@ func (o *object) failLocked(c *commit, err error) {
 		rt.breakDown(err)
 		cause = resetError(ErrStoreBroken, "")
 	}
+	rt.log.Error("commit failed", "object", o.labelLocked(), "error", err)
 	i := slices.Index(o.pending, c)
-	if i < 0 {
-		i = 0
+	if i < 0 { // a later one failed first, and the object has been loaded anew since: see load
+		c.fail(cause)
+		return
 	}
 	for _, p := range o.pending[i:] {
-		if p.state.Load() == commitPending {
-			p.err = cause
-			p.state.Store(commitFailed)
-			o.ns.total.Add(-p.delta)
-		}
+		p.fail(cause)
 	}
-	rt.log.Error("commit failed", "object", o.labelLocked(), "error", err)
 	o.loaded = false // see load: it waits for what follows c, which the engine will refuse
 	o.resetLocked(cause)
+}
+
+// fail makes a commit that is pending a failed one.
+func (c *commit) fail(cause error) {
+	if c.state.Load() == commitPending {
+		c.err = cause
+		c.state.Store(commitFailed)
+		c.obj.ns.total.Add(-c.delta)
+	}
 }
 
 func (o *object) tailLocked() *commit {
@@ -284,7 +290,7 @@ func (o *object) load() error {
 	o.clean = 0
 	o.mu.Unlock()
 	for _, c := range failed {
-		c.handle.Wait() // nothing of the past may still arrive
+		o.settle(c, c.handle.Wait()) // nothing of the past may still arrive
 	}
 	l, err := rt.store.Load(rt.life, o.key())
 	if err != nil {
@@ -352,6 +358,7 @@ func (o *object) fetchLocked(ev *event, keys []string) ([][]byte, error) {
 	if missing == nil {
 		return values, nil
 	}
+	points := o.points
 	o.mu.Unlock()
 	read, err := o.rt().store.Get(o.rt().life, o.key(), missing...)
 	o.mu.Lock()
@@ -368,7 +375,9 @@ func (o *object) fetchLocked(ev *event, keys []string) ([][]byte, error) {
 			continue
 		}
 		values[i] = read[j]
-		o.rememberLocked(keys[i], read[j])
+		if o.points == points { // else it may have been written, made durable and forgotten since
+			o.rememberLocked(keys[i], read[j])
+		}
 	}
 	return values, nil
 }

@@ -22,11 +22,12 @@ type event struct {
 
 	// What follows is guarded by obj.mu.
 
-	state eventState
-	inst  *State // the instance it runs on; set when it starts. A bound event has it before
-	shut  int    // depth of sections that keep the gate shut
-	tx    *Txn   // innermost transaction
-	gen   uint32 // counts Awaits, so that a context kept from an earlier one is known
+	state  eventState
+	inst   *State // the instance it runs on; set when it starts. A bound event has it before
+	opened bool   // it has passed an opening
+	shut   int    // depth of sections that keep the gate shut
+	tx     *Txn   // innermost transaction
+	gen    uint32 // counts Awaits, so that a context kept from an earlier one is known
 
 	ready        chan struct{} // receives once when the event is handed the token
 	handed       bool

@@ -53,6 +53,7 @@ func (ev *event) openGate(to eventState) error {
 		return err
 	}
 	ev.state = to
+	ev.opened = true
 	if to == stateAwaiting {
 		ev.gen++
 	}
@@ -70,8 +71,8 @@ func (ev *event) closeGate() error {
 	o := ev.obj
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if ev.inst.dead {
-		return ev.inst.cause
+	if err := ev.overLocked(); err != nil {
+		return err
 	}
 	if ev.shut == 0 && o.holder != ev {
 		if o.holder == nil && !o.applying {
@@ -83,8 +84,9 @@ func (ev *event) closeGate() error {
 			o.mu.Unlock()
 			<-ev.ready
 			o.mu.Lock()
-			if ev.inst.dead {
-				return ev.inst.cause
+			if err := ev.overLocked(); err != nil {
+				o.handOnLocked(ev)
+				return err
 			}
 		}
 	}
@@ -92,9 +94,22 @@ func (ev *event) closeGate() error {
 	return nil
 }
 
+// overLocked reports why an event that comes back from an opening may not go on:
+// its instance is gone, or it has ended without waiting for this goroutine of its own.
+func (ev *event) overLocked() error {
+	switch {
+	case ev.inst.dead:
+		return ev.inst.cause
+	case ev.state == stateDone:
+		return ErrNoEvent
+	}
+	return nil
+}
+
 // outside runs fn at an opening of the event that ctx belongs to, or, if ctx is
-// that of an Await that is under way, just runs it. It returns fn's error.
-func outside(ctx context.Context, o *object, to eventState, fn func(ctx context.Context, ev *event) error) error {
+// that of an Await that is under way, just runs it. It returns fn's error. The
+// gate closes after a panic too: the handler may recover from it.
+func outside(ctx context.Context, o *object, to eventState, fn func(ctx context.Context, ev *event) error) (err error) {
 	ev, aw := eventOf(ctx)
 	if ev == nil || (o != nil && ev.obj != o) {
 		return ErrNoEvent
@@ -113,11 +128,12 @@ func outside(ctx context.Context, o *object, to eventState, fn func(ctx context.
 		inner = &awaitCtx{ev, ev.gen}
 		ev.obj.mu.Unlock()
 	}
-	err := fn(inner, ev)
-	if cerr := ev.closeGate(); cerr != nil {
-		return cerr
-	}
-	return err
+	defer func() {
+		if cerr := ev.closeGate(); cerr != nil {
+			err = cerr
+		}
+	}()
+	return fn(inner, ev)
 }
 
 // inAwait returns nil if the event is inside an Await, and inside that of aw if that is given.

@@ -82,23 +82,26 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, out answ
 		return fmt.Errorf("%w: class %s is no http.Handler", ErrNoHandler, s.n.class.name)
 	}
 	rt := s.n.rt
-	req, release, err := rt.newRequest(r, s.n.class.opts.StreamBody)
+	stream := s.n.class.opts.StreamBody
+	req, held, err := rt.newRequest(r, stream)
 	if err != nil {
 		return err
 	}
-	defer release()
 	resp := &response{rt: rt, out: out}
 	defer resp.release()
 	ctx = withTraceOf(ctx, r.Header)
-	err = s.enter(ctx, kindRequest, int(max(req.ContentLength, 0)), from, func(ev *event, _ *object) error {
+	err = s.enter(ctx, kindRequest, held, from, func(ev *event, _ *object) error {
+		defer rt.buffered.Add(-int64(held)) // not when the answer is delivered: its reader may be slow
+		held = 0
 		resp.ev = ev
 		req := req.WithContext(ev)
-		if s.n.class.opts.StreamBody && req.Body != http.NoBody {
+		if stream && req.Body != http.NoBody {
 			req.Body = &gatedBody{ctx: ev, body: req.Body}
 		}
 		ev.inst.value.(http.Handler).ServeHTTP(resp, req)
 		return resp.failure()
 	})
+	rt.buffered.Add(-int64(held)) // if it was not run
 	if err != nil {
 		return err
 	}
@@ -108,8 +111,9 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, out answ
 var errBadBody = errors.New("durable: request body cannot be read")
 
 // newRequest makes the request that the object sees: method, URL, headers and
-// body of r and nothing else, the same wherever the object lives.
-func (rt *Runtime) newRequest(r *http.Request, stream bool) (req *http.Request, release func(), err error) {
+// body of r and nothing else, the same wherever the object lives. It returns how
+// many bytes of the budget for buffers the body takes.
+func (rt *Runtime) newRequest(r *http.Request, stream bool) (req *http.Request, held int, err error) {
 	req = &http.Request{
 		Method: r.Method, URL: cloneURL(r.URL), Host: r.Host, RequestURI: r.RequestURI, Header: r.Header.Clone(),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
@@ -117,25 +121,34 @@ func (rt *Runtime) newRequest(r *http.Request, stream bool) (req *http.Request, 
 	if req.Header == nil {
 		req.Header = make(http.Header)
 	}
+	if req.Host == "" { // requests of a client: as its transport would send them
+		req.Host = req.URL.Host
+	}
+	if req.RequestURI == "" {
+		req.RequestURI = req.URL.RequestURI()
+	}
+	if req.Method == "" {
+		req.Method = http.MethodGet
+	}
 	if r.Body == nil || r.Body == http.NoBody {
-		return req, nothing, nil
+		return req, 0, nil
 	}
 	if stream {
 		req.Body, req.ContentLength = r.Body, r.ContentLength
-		return req, nothing, nil
+		return req, 0, nil
 	}
 	limit := rt.opts.Limits.BodyBytes
 	if r.ContentLength > int64(limit) {
-		return nil, nil, overLimit(ErrBodyTooLarge, int(r.ContentLength), limit)
+		return nil, 0, overLimit(ErrBodyTooLarge, int(r.ContentLength), limit)
 	}
 	body, err := rt.readBody(r.Body, r.ContentLength, limit)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
 	if len(body) > 0 {
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
-	return req, func() { rt.buffered.Add(-int64(len(body))) }, nil
+	return req, len(body), nil
 }
 
 // readBody reads a body whole and counts it in the budget for buffers.
@@ -216,6 +229,9 @@ func (r *response) Header() http.Header {
 }
 
 func (r *response) WriteHeader(code int) {
+	if code < 100 || code > 999 { // as net/http does, and here, where it is the handler's panic
+		panic(fmt.Sprintf("durable: invalid status code %d", code))
+	}
 	if code >= 200 && r.code == 0 {
 		r.code = code
 	}
@@ -242,7 +258,10 @@ func (r *response) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.WriteHeader(http.StatusOK)
-	lim := r.rt.opts.Limits
+	if r.code == http.StatusNoContent || r.code == http.StatusNotModified {
+		return 0, http.ErrBodyNotAllowed
+	}
+	lim := &r.rt.opts.Limits
 	if n := len(r.buf) + len(p); n > lim.AnswerBytes {
 		r.err = overLimit(ErrAnswerTooLarge, n, lim.AnswerBytes)
 		return 0, r.err

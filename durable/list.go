@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"iter"
+	"math"
 
 	"github.com/perdure/perdure/store"
 )
@@ -122,8 +123,11 @@ const cursorVersion = 1
 // and keys added or removed, that at which the page ended included. Pass the same opts
 // with it. A cursor that no page returned is [ErrInvalidCursor].
 func (s *Storage) ListPage(ctx context.Context, opts ListOptions, cursor string) (Page, error) {
-	if opts.Limit == 0 {
+	switch {
+	case opts.Limit == 0:
 		opts.Limit = 100
+	case opts.Limit < 0 || opts.Limit == math.MaxInt:
+		return Page{}, fmt.Errorf("%w: Limit %d", ErrInvalidRange, opts.Limit)
 	}
 	if cursor != "" {
 		data, err := base64.RawURLEncoding.DecodeString(cursor)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/perdure/perdure/store"
@@ -55,15 +56,9 @@ func updateMeta(s store.Store, key string, change func(old []byte) ([]byte, erro
 
 func updateClasses(s store.Store, change func(r *classRecords) error) (classRecords, error) {
 	var r classRecords
-	err := updateMeta(s, classesKey, func(old []byte) ([]byte, error) {
-		r = classRecords{}
-		if old != nil {
-			if err := json.Unmarshal(old, &r); err != nil {
-				return nil, err
-			}
-		}
-		if r.Classes == nil {
-			r.Classes = make(map[string]classRecord)
+	err := updateMeta(s, classesKey, func(old []byte) (_ []byte, err error) {
+		if r, err = readClasses(old); err != nil {
+			return nil, err
 		}
 		if err := change(&r); err != nil {
 			return nil, err
@@ -72,6 +67,19 @@ func updateClasses(s store.Store, change func(r *classRecords) error) (classReco
 	})
 	if err != nil {
 		return r, storeError("classes", err)
+	}
+	return r, nil
+}
+
+func readClasses(data []byte) (classRecords, error) {
+	var r classRecords
+	if data != nil {
+		if err := json.Unmarshal(data, &r); err != nil {
+			return r, fmt.Errorf("record %q: %w", classesKey, err)
+		}
+	}
+	if r.Classes == nil {
+		r.Classes = make(map[string]classRecord)
 	}
 	return r, nil
 }
@@ -88,83 +96,98 @@ func enterClasses(_ context.Context, s store.Store, classes []*namespace) (class
 	})
 }
 
-// Migration is a step in the history of a program's classes.
+// Migration is a change of the classes that a store knows.
 type Migration struct {
-	Tag     string
-	New     []ClassKey        // classes that begin here
-	Renamed map[string]string // old name to new name; objects keep ids and data
-	Deleted []string          // classes whose objects are deleted, with all their data
+	Delete  []string          // classes whose objects are deleted, with all their data
+	Rename  map[string]string // old name to new name, all at once; objects keep ids and data
+	Create  []ClassKey        // classes that begin here
+	Applied []string          // what AppliedMigrations returns afterwards
 }
 
 // ClassKey names a class and the unique key of its namespace, "" for its name.
 type ClassKey struct{ Name, UniqueKey string }
 
-// AppliedMigrations returns the tags of the migrations that Migrate has applied to the store, in order.
-func AppliedMigrations(s store.Store) ([]string, error) {
-	r, err := updateClasses(s, func(*classRecords) error { return nil })
-	return r.Applied, err
-}
-
-// Migrate applies migrations to a store, in order, and records their tags; it
-// must not be in use by a Runtime. Those recorded already are skipped. It may be
-// repeated after a crash at any moment.
-func Migrate(s store.Store, migrations []Migration) error {
-	for _, m := range migrations {
-		if err := migrate(s, m); err != nil {
-			return fmt.Errorf("migration %q: %w", m.Tag, err)
-		}
+// AppliedMigrations returns what the last [Migration] recorded as applied, and the
+// names of the classes that the store knows, sorted.
+func AppliedMigrations(s store.Store) (applied, classes []string, err error) {
+	data, err := s.Meta(context.Background(), classesKey)
+	if err != nil {
+		return nil, nil, storeError("classes", err)
 	}
-	return nil
+	r, err := readClasses(data)
+	if err != nil {
+		return nil, nil, storeError("classes", err)
+	}
+	return r.Applied, slices.Sorted(maps.Keys(r.Classes)), nil
 }
 
-func migrate(s store.Store, m Migration) error {
+// Migrate carries out a migration; the store must not be in use by a Runtime.
+// First the objects of deleted classes are deleted, then everything else changes
+// in one commit. It may be repeated after a crash at any moment.
+func Migrate(s store.Store, m Migration) error {
 	r, err := updateClasses(s, func(r *classRecords) error {
-		if slices.Contains(r.Applied, m.Tag) {
-			return nil
+		if err := m.check(r); err != nil {
+			return err
 		}
-		for _, name := range m.Deleted {
-			if c, ok := r.Classes[name]; ok {
-				c.Deleting = true
-				r.Classes[name] = c
-			}
+		for _, name := range m.Delete {
+			c := r.Classes[name]
+			c.Deleting = true
+			r.Classes[name] = c
 		}
 		return nil
 	})
-	if err != nil || slices.Contains(r.Applied, m.Tag) {
+	if err != nil {
 		return err
 	}
-	for _, name := range m.Deleted {
-		if c, ok := r.Classes[name]; ok {
-			if err := deleteObjects(s, c.Number); err != nil {
-				return fmt.Errorf("delete class %s: %w", name, err)
-			}
+	for _, name := range m.Delete {
+		if err := deleteObjects(s, r.Classes[name].Number); err != nil {
+			return fmt.Errorf("durable: delete class %s: %w", name, err)
 		}
 	}
 	_, err = updateClasses(s, func(r *classRecords) error {
-		for _, name := range m.Deleted {
+		for _, name := range m.Delete {
 			delete(r.Classes, name)
 		}
-		for from, to := range m.Renamed {
-			c, ok := r.Classes[from]
-			if !ok {
-				continue // nothing was ever stored under the old name
-			}
-			if _, taken := r.Classes[to]; taken {
-				return fmt.Errorf("rename %s to %s: that class exists", from, to)
-			}
+		renamed := make(map[string]classRecord)
+		for from, to := range m.Rename {
+			renamed[to] = r.Classes[from]
 			delete(r.Classes, from)
-			r.Classes[to] = c
 		}
-		for _, k := range m.New {
+		maps.Copy(r.Classes, renamed)
+		for _, k := range m.Create {
 			if k.UniqueKey == "" {
 				k.UniqueKey = k.Name
 			}
 			r.enter(k.Name, k.UniqueKey)
 		}
-		r.Applied = append(r.Applied, m.Tag)
+		r.Applied = m.Applied
 		return nil
 	})
 	return err
+}
+
+func (m *Migration) check(r *classRecords) error {
+	gone := make(map[string]bool)
+	for _, name := range slices.Concat(m.Delete, slices.Collect(maps.Keys(m.Rename))) {
+		if _, ok := r.Classes[name]; !ok {
+			return fmt.Errorf("there is no class %s", name)
+		}
+		if gone[name] {
+			return fmt.Errorf("class %s is both deleted and renamed, or deleted twice", name)
+		}
+		gone[name] = true
+	}
+	begins := slices.Collect(maps.Values(m.Rename))
+	for _, k := range m.Create {
+		begins = append(begins, k.Name)
+	}
+	slices.Sort(begins)
+	for i, name := range begins {
+		if _, ok := r.Classes[name]; (ok && !gone[name]) || (i > 0 && begins[i-1] == name) {
+			return fmt.Errorf("class %s exists already", name)
+		}
+	}
+	return nil
 }
 
 // deleteObjects deletes all objects of a namespace, a page at a time.

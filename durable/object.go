@@ -105,7 +105,10 @@ func (o *object) await(ev *event, age time.Duration) error {
 	var err error
 	select {
 	case <-ev.ready:
-		return nil
+		if ev.caller.Err() == nil {
+			return nil
+		}
+		err = notStarted(ev.caller.Err()) // both at once: its caller has left before it started
 	case <-ev.caller.Done():
 		err = notStarted(ev.caller.Err())
 	case <-timer.C:
@@ -158,14 +161,31 @@ func (o *object) run(ev *event, fn func() error) error {
 	if err := o.acquire(ev); err != nil {
 		return err
 	}
+	defer o.leave(ev)
 	tail, err := o.perform(ev, fn)
-	if werr := tail.wait(); werr != nil && (err == nil || !isReset(err)) {
-		err = werr
+	return ev.outcome(err, tail.wait())
+}
+
+// outcome is what the caller gets of an event that ended with err and whose last
+// commit ended with werr.
+func (ev *event) outcome(err, werr error) error {
+	if werr == nil || isReset(err) {
+		return err
 	}
+	var e *Error
+	if ev.opened && errors.As(werr, &e) && e.Retryable {
+		// What it did up to its last opening may stay: sending it again is not safe.
+		c := *e
+		c.Retryable = false
+		return &c
+	}
+	return werr
+}
+
+func (o *object) leave(ev *event) {
 	o.mu.Lock()
 	o.leaveLocked(ev)
 	o.mu.Unlock()
-	return err
 }
 
 func isReset(err error) bool {
@@ -175,19 +195,30 @@ func isReset(err error) bool {
 
 // perform is an event from the moment it holds the token to the moment it gives
 // it up for good. It returns the last commit that the answer has to wait for.
-func (o *object) perform(ev *event, fn func() error) (*commit, error) {
-	if err := o.begin(ev); err != nil {
+//
+// What ends the event is deferred, since code that calls [runtime.Goexit] (a
+// failing test does) never comes back here.
+func (o *object) perform(ev *event, fn func() error) (tail *commit, err error) {
+	begun := false
+	err = errExited
+	defer func() {
+		if begun {
+			tail, err = o.finish(ev, err)
+			return
+		}
 		o.mu.Lock()
-		defer o.mu.Unlock()
 		o.handOnLocked(ev)
 		ev.state = stateDone
+		o.mu.Unlock()
+	}()
+	if err := o.begin(ev); err != nil {
 		return nil, err
 	}
-	err := o.guard(ev, fn)
-	return o.finish(ev, err)
+	begun = true
+	return nil, o.guard(ev, fn)
 }
 
-// guard runs user code and turns a panic, or a goroutine that exits, into an error.
+// guard runs user code and turns a panic into an error.
 func (o *object) guard(ev *event, fn func() error) (err error) {
 	returned := false
 	defer func() {
@@ -195,12 +226,12 @@ func (o *object) guard(ev *event, fn func() error) (err error) {
 			return
 		}
 		p := recover()
-		text := "the goroutine exited"
-		if p != nil {
-			text = fmt.Sprint(p)
+		if p == nil {
+			o.rt().log.Error("event's goroutine exited", "object", o.String())
+			return // and nobody gets err
 		}
-		o.rt().log.Error("event panicked", "object", o.String(), "panic", text, "stack", string(debug.Stack()))
-		err = &panicError{value: p, text: text}
+		err = &panicError{value: p}
+		o.rt().log.Error("event panicked", "object", o.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}()
 	if o.ns.class.opts.Exclusive && ev.kind != kindConstructor && ev.kind != kindInternal {
 		defer o.limitShut(ev.inst)()
@@ -211,10 +242,10 @@ func (o *object) guard(ev *event, fn func() error) (err error) {
 }
 
 // panicError is a panic on its way from guard to finish. The panic's text stays in the log.
-type panicError struct {
-	value any
-	text  string
-}
+type panicError struct{ value any }
+
+// errExited stands for a panic where the goroutine exited instead.
+var errExited error = &panicError{}
 
 func (*panicError) Error() string { return ErrPanic.Error() }
 
@@ -241,6 +272,9 @@ func (o *object) begin(ev *event) error {
 			o.mu.Unlock()
 			if err := o.construct(ev); err != nil {
 				return err
+			}
+			if err := ev.caller.Err(); err != nil { // it left while the constructor ran
+				return notStarted(err)
 			}
 			o.mu.Lock()
 			if ev.inst.dead { // between the two locks
@@ -271,18 +305,30 @@ func (o *object) construct(ev *event) error {
 	st := &State{obj: o}
 	cev := &event{obj: o, caller: context.Background(), parent: ev.parent, depth: ev.depth, kind: kindConstructor, inst: st, state: stateRunning, shut: 1}
 	o.mu.Lock()
+	if err := o.rt().broken(); err != nil { // or Shutdown would miss the instance
+		o.mu.Unlock()
+		return err
+	}
 	o.inst, ev.inst = st, st
 	o.turn = turn{}
 	st.pushLocked(cev)
 	o.mu.Unlock()
 
 	stop := o.limitShut(st)
+	returned := false
+	defer func() {
+		if !returned {
+			stop()
+			o.reset(st, resetError(ErrConstructor, ": its goroutine exited"))
+		}
+	}()
 	var value any
 	err := o.guard(cev, func() error {
 		var err error
 		value, err = o.ns.class.make(cev, st)
 		return err
 	})
+	returned = true
 	stop()
 
 	o.mu.Lock()
@@ -353,6 +399,17 @@ func (o *object) finish(ev *event, err error) (*commit, error) {
 	case isPanic(err):
 		err = resetError(ErrPanic, "")
 		o.resetLocked(err)
+		tail = o.tailLocked() // of earlier commit points, of the constructor
+	case ev.state != stateRunning:
+		// A goroutine of the event's own still waits at an opening. The token may be
+		// another event's, and so is the turn: there is nothing to commit here.
+		err = remote(fmt.Errorf("%w: the event ended while a goroutine of its own waited", ErrGateOpen), nil)
+	case ev.tx != nil:
+		for tx := ev.tx; tx != nil; tx = tx.outer {
+			tx.rollbackLocked()
+		}
+		err = fmt.Errorf("%w: the event ended in the middle of one", ErrInTransaction)
+		fallthrough
 	default:
 		err = remote(err, o.ns.class.opts.Errors)
 		if cerr := o.commitPointLocked(ev); cerr != nil {
@@ -421,15 +478,28 @@ func (o *object) stopInstanceLocked(cause error) {
 			f()
 		}
 		for i := len(stops) - 1; i >= 0; i-- {
-			stops[i]()
+			o.runStop(stops[i])
 		}
 	})
+}
+
+// runStop runs a function of OnStop, whose panic must not end the process.
+func (o *object) runStop(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			o.rt().log.Error("OnStop function panicked", "object", o.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // evictLocked drops an idle object; it reports whether it was one.
 func (o *object) evictLocked() bool {
 	if o.inside > 0 || o.holder != nil || o.applying || o.gone {
 		return false
+	}
+	if tail := o.tailLocked(); tail != nil && tail.state.Load() == commitPending {
+		return false // the engine may not show it yet: who comes next must find it here
 	}
 	if o.inst != nil {
 		o.stopInstanceLocked(errEvicted)

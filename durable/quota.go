@@ -38,8 +38,8 @@ func (rt *Runtime) loadTotals() (recount bool, err error) {
 		n.saved = t.Bytes[n.number]
 		n.total.Store(n.saved)
 	}
-	if data == nil || !t.Clean {
-		return data != nil, nil
+	if !t.Clean { // or never written: the first run may have crashed within its first second
+		return true, nil
 	}
 	return false, rt.writeTotals(false)
 }
@@ -63,6 +63,8 @@ func (rt *Runtime) keepTotals(recount bool) {
 
 // saveTotals writes the totals if they have changed, or if these are the last.
 func (rt *Runtime) saveTotals(last bool) {
+	rt.saving.Lock()
+	defer rt.saving.Unlock()
 	changed := last
 	for _, n := range rt.classes {
 		if t := n.total.Load(); t != n.saved {

@@ -18,12 +18,20 @@ func (s *Stub) RoundTrip(r *http.Request) (*http.Response, error) {
 		return s.roundTrip(ctx, r, nil)
 	}
 	var resp *http.Response
+	begun := false
 	err := outside(ctx, s.from, stateCalling, func(inner context.Context, from *event) error {
+		begun = true
 		var err error
 		resp, err = s.roundTrip(inner, r, from)
 		return err
 	})
 	if err != nil {
+		if !begun && r.Body != nil {
+			r.Body.Close() // roundTrip has not done so
+		}
+		if resp != nil {
+			resp.Body.Close()
+		}
 		return nil, err
 	}
 	if p, ok := resp.Body.(*pipedBody); ok {
@@ -36,15 +44,17 @@ func (s *Stub) roundTrip(ctx context.Context, r *http.Request, from *event) (*ht
 	rt := s.n.rt
 	rt.enter() // before the goroutine starts, so that Close waits for it
 	ctx, cancel := context.WithCancel(ctx)
-	a := &clientAnswer{req: r, cancel: cancel, got: make(chan result, 1)}
+	a := &clientAnswer{ctx: ctx, req: r, cancel: cancel, got: make(chan result, 1)}
 	rt.goFunc(func() {
 		defer rt.leave()
+		err := error(resetError(ErrPanic, ": its goroutine exited")) // unless serve returns
 		defer func() {
 			if r.Body != nil {
 				r.Body.Close()
 			}
+			a.end(err)
 		}()
-		a.end(s.serve(ctx, from, r, a))
+		err = s.serve(ctx, from, r, a)
 	})
 	select {
 	case res := <-a.got:
@@ -60,6 +70,7 @@ func (s *Stub) roundTrip(ctx context.Context, r *http.Request, from *event) (*ht
 
 // clientAnswer makes an event's answer an http.Response.
 type clientAnswer struct {
+	ctx    context.Context
 	req    *http.Request
 	cancel func()
 	got    chan result
@@ -81,6 +92,8 @@ func (a *clientAnswer) response(code int, h http.Header, length int64, body io.R
 func (a *clientAnswer) begin(code int, h http.Header) {
 	pr, pw := io.Pipe()
 	a.pw = pw
+	// Whoever waits for the other end must not wait for one that has left.
+	context.AfterFunc(a.ctx, func() { pr.CloseWithError(a.ctx.Err()) })
 	a.got <- result{resp: a.response(code, h, -1, &pipedBody{PipeReader: pr, cancel: a.cancel})}
 }
 
@@ -95,8 +108,11 @@ func (a *clientAnswer) write(p []byte) error {
 func (a *clientAnswer) flush() error { return nil }
 
 func (a *clientAnswer) whole(code int, h http.Header, body []byte) error {
-	body = bytes.Clone(body)
-	a.got <- result{resp: a.response(code, h, int64(len(body)), &wholeBody{*bytes.NewReader(body), a.cancel})}
+	length := int64(len(body))
+	if a.req.Method == http.MethodHead {
+		body = nil
+	}
+	a.got <- result{resp: a.response(code, h, length, &wholeBody{*bytes.NewReader(bytes.Clone(body)), a.cancel})}
 	return nil
 }
 

@@ -36,6 +36,8 @@ type Runtime struct {
 	buffered  atomic.Int64
 	brokenErr atomic.Pointer[error]
 
+	saving sync.Mutex // held while totals are saved
+
 	active   atomic.Int64  // calls inside
 	draining atomic.Bool   //
 	quiet    chan struct{} // receives when active may have reached zero while draining
@@ -65,7 +67,7 @@ type namespace struct {
 	number uint32
 	ids    *idMaker
 	total  atomic.Int64 // bytes in storage; see quota.go
-	saved  int64        // as last written; the quota goroutine's
+	saved  int64        // as last written; guarded by Runtime.saving
 }
 
 // Open starts a runtime on a store, which it owns from then on: Close closes it.
@@ -264,14 +266,14 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 		rt.draining.Store(true)
 		rt.stop()
 		cut := rt.awaitQuiet(ctx)
-		rt.die()
+		closed := ErrClosed
+		rt.brokenErr.CompareAndSwap(nil, &closed) // from here on no instance is made
 		for _, o := range rt.resident() {
 			o.mu.Lock()
 			o.resetLocked(resetError(ErrShutdown, ""))
 			o.mu.Unlock()
 		}
-		closed := ErrClosed
-		rt.brokenErr.CompareAndSwap(nil, &closed)
+		rt.die()
 		if cut == nil { // code that does not return would keep us for ever
 			rt.wg.Wait()
 		}

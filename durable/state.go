@@ -92,28 +92,33 @@ func (s *State) Await(ctx context.Context, fn func(ctx context.Context) error) e
 // BlockConcurrencyWhile runs fn with the gate kept shut, stub calls and Await
 // included, for at most Limits.ShutTime (30 s). If fn returns an error or the time
 // is over, the object is reset and the event's caller gets that error. It nests.
-func (s *State) BlockConcurrencyWhile(ctx context.Context, fn func(ctx context.Context) error) error {
+func (s *State) BlockConcurrencyWhile(ctx context.Context, fn func(ctx context.Context) error) (err error) {
 	ev, err := s.keepShut(ctx)
 	if err != nil {
 		return err
 	}
 	stop := s.obj.limitShut(s)
+	err = errPanicked // unless fn returns
+	defer func() {
+		stop()
+		s.obj.mu.Lock()
+		defer s.obj.mu.Unlock()
+		ev.shut--
+		switch {
+		case s.dead:
+			err = s.cause
+		case err != nil:
+			cause := remote(err, s.obj.ns.class.opts.Errors).(*Error)
+			cause.Reset = true
+			cause.is = append(cause.is, ErrReset)
+			s.obj.resetLocked(cause)
+		}
+	}()
 	err = fn(ctx)
-	stop()
-	s.obj.mu.Lock()
-	defer s.obj.mu.Unlock()
-	ev.shut--
-	if s.dead {
-		return s.cause
-	}
-	if err != nil {
-		cause := remote(err, s.obj.ns.class.opts.Errors).(*Error)
-		cause.Reset = true
-		cause.is = append(cause.is, ErrReset)
-		s.obj.resetLocked(cause)
-	}
 	return err
 }
+
+var errPanicked = fmt.Errorf("%w in BlockConcurrencyWhile", ErrPanic)
 
 func (s *State) keepShut(ctx context.Context) (*event, error) {
 	ev, aw := eventOf(ctx)
@@ -122,11 +127,11 @@ func (s *State) keepShut(ctx context.Context) (*event, error) {
 	}
 	s.obj.mu.Lock()
 	defer s.obj.mu.Unlock()
-	if aw != nil {
-		return nil, ErrGateOpen
-	}
 	if err := ev.usableLocked(); err != nil {
 		return nil, err
+	}
+	if aw != nil || ev.inst != s {
+		return nil, ErrNoEvent
 	}
 	ev.shut++
 	return ev, nil
@@ -161,8 +166,8 @@ func (s *State) WaitUntil(ctx context.Context, fn func(ctx context.Context) erro
 	o.inside++
 	o.start.push(bg)
 	o.grantLocked()
+	rt.enter() // before the event can end, so that Shutdown waits for it
 	o.mu.Unlock()
-	rt.enter()
 	rt.goFunc(func() {
 		defer rt.leave()
 		defer cancel()
@@ -185,14 +190,9 @@ func (o *object) background(bg *event, fn func(ctx context.Context) error) error
 		o.mu.Unlock()
 	})
 	defer stop.Stop()
+	defer o.leave(bg)
 	tail, err := o.perform(bg, func() error { return fn(bg) })
-	if werr := tail.wait(); werr != nil && err == nil {
-		err = werr
-	}
-	o.mu.Lock()
-	o.leaveLocked(bg)
-	o.mu.Unlock()
-	return err
+	return bg.outcome(err, tail.wait())
 }
 
 // Abort resets the object: what was not committed is lost, the next event gets a

@@ -62,6 +62,7 @@ func (s *Storage) checkKeys(keys ...string) error {
 }
 
 // Get reads the value of key into v, a pointer, and reports whether there is one.
+// It sets what v points to to zero first if there is one, and leaves it alone if not.
 func (s *Storage) Get(ctx context.Context, key string, v any) (found bool, err error) {
 	data, err := s.get(ctx, key)
 	if err != nil || data == nil {
@@ -128,7 +129,11 @@ func (v Value) Decode(into any) error { return decode(v.data, into) }
 func (v Value) Raw() []byte { return append([]byte{}, v.data...) }
 
 // Put stores v under key. v is copied. What could not be read back into a
-// variable of v's type is refused with [ErrEncode].
+// variable of v's type is refused with [ErrEncode]. Exported fields of structs are
+// stored, under their names or those of tags "cbor" or "json"; fields that are
+// missing when it is read are zero, further ones are ignored. Times keep
+// nanoseconds and offset. In an any, integers read back as int64 (or big.Int),
+// floats as float64, lists as []any, maps and structs as map[string]any.
 func (s *Storage) Put(ctx context.Context, key string, v any) error {
 	data, err := encode(v)
 	if err != nil {
@@ -200,7 +205,10 @@ func (s *Storage) write(ctx context.Context, keys []string, values [][]byte) err
 			grown -= int64(len(keys[i]) + len(v))
 		}
 	}
-	if total := o.ns.total.Load() + max(o.turn.delta, 0) + grown; grown > 0 && total > lim.NamespaceBytes {
+	if o.turn.deleteAll {
+		grown -= o.hdr.Size // delta is then the size, not its change
+	}
+	if total := o.ns.total.Load() + o.turn.delta + grown; grown > 0 && total > lim.NamespaceBytes {
 		return fmt.Errorf("class %s: %w", o.ns.class.name, &LimitError{Err: ErrQuotaExceeded, Limit: lim.NamespaceBytes, Size: total})
 	}
 	for i, key := range keys {
@@ -228,6 +236,13 @@ func (s *Storage) DeleteMany(ctx context.Context, keys []string) (deleted int, e
 	old, err := o.fetchLocked(ev, keys)
 	if err != nil {
 		return 0, err
+	}
+	bytes := 0
+	for _, key := range keys {
+		bytes += len(key)
+	}
+	if n, limit := o.turn.bytes+bytes, s.limits().TurnBytes; n > limit {
+		return 0, overLimit(ErrTurnTooLarge, n, limit)
 	}
 	for i, key := range keys {
 		if op := o.turn.find(key); op != nil && op.Delete {
@@ -272,13 +287,7 @@ func (s *Storage) Sync(ctx context.Context) error {
 	if err := ev.openGate(stateBusy); err != nil {
 		return err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if ev.inst.dead {
-		return ev.inst.cause
-	}
-	ev.state = stateRunning
-	return nil
+	return ev.closeGate()
 }
 
 // SetAlarm makes the object's Alarm handler run at t, or at once if that is

@@ -38,25 +38,42 @@ func (s *Storage) Transaction(ctx context.Context, fn func(ctx context.Context, 
 	o.mu.Unlock()
 	stop := o.limitShut(s.state())
 
+	returned := false
+	defer func() {
+		if !returned { // a panic, which the handler may recover from
+			stop()
+			tx.end(false)
+		}
+	}()
 	err = fn(ctx, tx)
-
+	returned = true
 	stop()
+	if lost := tx.end(err == nil); lost != nil {
+		return lost
+	}
+	return err
+}
+
+// end leaves the transaction. It reports why there is nothing left to keep or to take back.
+func (tx *Txn) end(keep bool) error {
+	ev, o := tx.ev, tx.ev.obj
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	tx.done = true
+	if err := ev.overLocked(); err != nil {
+		return err // and the turn is another event's
+	}
 	ev.tx = tx.outer
 	ev.shut--
-	if s.dead {
-		return s.cause
-	}
-	if err != nil {
+	if !keep {
 		tx.rollbackLocked()
 	}
+	t := &o.turn
 	t.levels--
 	if t.levels == 0 {
 		t.undo = nil
 	}
-	return err
+	return nil
 }
 
 // Rollback takes back what the transaction has written so far. It returns
@@ -65,19 +82,21 @@ func (tx *Txn) Rollback() error {
 	o := tx.ev.obj
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch {
-	case tx.done:
+	if tx.done {
 		return ErrTransactionDone
-	case tx.ev.inst.dead:
-		return tx.ev.inst.cause
+	}
+	if err := tx.ev.overLocked(); err != nil {
+		return err
 	}
 	tx.rollbackLocked()
 	return nil
 }
 
 func (tx *Txn) rollbackLocked() {
-	if tx.rolledBack {
-		return
+	for up := tx; up != nil; up = up.outer {
+		if up.rolledBack { // all that tx wrote went with it
+			return
+		}
 	}
 	tx.rolledBack = true
 	t := &tx.ev.obj.turn

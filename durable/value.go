@@ -3,6 +3,7 @@ package durable
 import (
 	"fmt"
 	"reflect"
+	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -27,6 +28,7 @@ var (
 		o.ShortestFloat = cbor.ShortestFloatNone // a NaN's payload survives
 		o.NaNConvert = cbor.NaNConvertNone
 		o.InfConvert = cbor.InfConvertNone
+		o.TextMarshaler = cbor.TextMarshalerTextString
 		m, err := o.EncMode()
 		if err != nil {
 			panic(err)
@@ -40,7 +42,8 @@ var (
 			MaxNestedLevels:  maxDepth,
 			MaxArrayElements: maxElements,
 			MaxMapPairs:      maxElements,
-			IntDec:           cbor.IntDecConvertNone,
+			IntDec:           cbor.IntDecConvertSignedOrBigInt, // into an any
+			TextUnmarshaler:  cbor.TextUnmarshalerTextString,
 			DefaultMapType:   reflect.TypeFor[map[string]any](),
 			UTF8:             cbor.UTF8RejectInvalid,
 		}.DecMode()
@@ -53,17 +56,28 @@ var (
 
 // encode returns the stored form of v.
 func encode(v any) ([]byte, error) {
-	body, err := encoder.Marshal(v)
+	body, err := marshal(v)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrEncode, err)
+		return nil, err
+	}
+	if err := readsBack(body, v); err != nil {
+		return nil, err
 	}
 	out := make([]byte, 1+len(body))
 	out[0] = valueVersion
 	copy(out[1:], body)
-	if err := readsBack(out[1:], v); err != nil {
-		return nil, fmt.Errorf("%w: %T could not be read back: %w", ErrEncode, v, err)
-	}
 	return out, nil
+}
+
+func marshal(v any) ([]byte, error) {
+	if err := checkValue(v); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEncode, err)
+	}
+	body, err := encoder.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEncode, err)
+	}
+	return body, nil
 }
 
 // readsBack reports why item, the encoded form of v, would not be decoded into a variable of v's type.
@@ -72,13 +86,27 @@ func readsBack(item []byte, v any) error {
 	if t == nil || isPlain(t) {
 		return nil
 	}
-	return decoder.Unmarshal(item, reflect.New(t).Interface())
+	if s, ok := v.(string); ok && utf8.ValidString(s) {
+		return nil
+	}
+	return unmarshal(item, reflect.New(t).Interface(), v)
 }
 
-// decode reads the stored form into v, a pointer.
+func unmarshal(item []byte, into, v any) error {
+	if err := decoder.Unmarshal(item, into); err != nil {
+		return fmt.Errorf("%w: %T could not be read back: %w", ErrEncode, v, err)
+	}
+	return nil
+}
+
+// decode reads the stored form into v, a pointer. What v points to is set to
+// zero before, so that nothing of it mixes with what was stored.
 func decode(data []byte, v any) error {
 	if len(data) == 0 || data[0] != valueVersion {
 		return fmt.Errorf("%w: not written by Put", ErrDecode)
+	}
+	if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer && !p.IsNil() {
+		p.Elem().SetZero()
 	}
 	if err := decoder.Unmarshal(data[1:], v); err != nil {
 		return fmt.Errorf("%w: %w", ErrDecode, err)

@@ -66,11 +66,24 @@ func New(opts *Options) *Store {
 func (s *Store) Crash() *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	after := New(&s.opts)
-	after.state = s.state
+	after := s.imageLocked()
 	s.failLocked(fmt.Errorf("%w: power lost", store.ErrBroken))
 	s.err = store.ErrClosed
 	return after
+}
+
+// Image returns a new store with what is durable now and the same options. s is
+// not affected.
+func (s *Store) Image() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.imageLocked()
+}
+
+func (s *Store) imageLocked() *Store {
+	image := New(&s.opts)
+	image.state = s.state
+	return image
 }
 
 // Close waits for the commits under way, for the release of holds too.

@@ -1,0 +1,120 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// gateway serves /objects/{binding}/{name}/{path...}; rest is what follows
+// "/objects/", as sent. The object that has the decoded name gets the request
+// with /{path} byte for byte: nothing is cleaned or decoded on the way.
+func (w *Worker) gateway(rw http.ResponseWriter, r *http.Request, rest string) {
+	if !w.authorized(r) {
+		rw.Header().Set("WWW-Authenticate", `Bearer realm="perdure"`)
+		fail(rw, http.StatusUnauthorized, "A token is needed: send it as Authorization: Bearer …")
+		return
+	}
+	binding, rest, _ := strings.Cut(rest, "/")
+	rawName, path, slash := strings.Cut(rest, "/")
+	objects := w.objects[binding]
+	if objects == nil {
+		fail(rw, http.StatusNotFound, fmt.Sprintf("There is no binding %.100q", binding))
+		return
+	}
+	if rawName == "" && !slash {
+		fail(rw, http.StatusNotFound, "The path needs an object's name: /objects/"+binding+"/{name}/{path}")
+		return
+	}
+	name, err := url.PathUnescape(rawName)
+	if err != nil {
+		fail(rw, http.StatusBadRequest, "The object's name has an invalid percent escape")
+		return
+	}
+	inner, err := objectURL("/"+path, r.URL)
+	if err != nil {
+		fail(rw, http.StatusBadRequest, "The path has an invalid percent escape")
+		return
+	}
+	req := r.WithContext(r.Context())
+	req.URL = inner
+	req.RequestURI = "/" + path
+	if inner.RawQuery != "" || inner.ForceQuery {
+		req.RequestURI += "?" + inner.RawQuery
+	}
+	if w.opts.Token != "" {
+		req.Header = r.Header.Clone()
+		req.Header.Del("Authorization") // the operator's secret is not the object's
+	}
+	objects.Named(name).ServeHTTP(rw, req)
+}
+
+func objectURL(raw string, sent *url.URL) (*url.URL, error) {
+	path, err := url.PathUnescape(raw)
+	if err != nil {
+		return nil, err
+	}
+	return &url.URL{Path: path, RawPath: raw, RawQuery: sent.RawQuery, ForceQuery: sent.ForceQuery}, nil
+}
+
+// rawPath returns the path of a request as it was sent.
+func rawPath(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		return path
+	}
+	if r.URL.RawPath != "" {
+		return r.URL.RawPath
+	}
+	return r.URL.EscapedPath()
+}
+
+func (w *Worker) authorized(r *http.Request) bool {
+	if w.opts.Token == "" {
+		return true
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(w.opts.Token))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+// checkOrigin keeps web pages out: a page of another origin, and, where no secret
+// is asked for, one that has made its own name point here (DNS rebinding).
+func (w *Worker) checkOrigin(r *http.Request) error {
+	host := hostname(r.Host)
+	if w.opts.Token == "" && !isLoopback(host) && !slices.Contains(w.opts.AllowedHosts, host) {
+		return fmt.Errorf("host %.100q is not served here", host)
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return nil
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host != r.Host {
+		return errors.New("requests from other origins are refused")
+	}
+	return nil
+}
+
+func hostname(hostport string) string {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	return strings.ToLower(strings.Trim(host, "[]"))
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}

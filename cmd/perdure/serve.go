@@ -1,0 +1,146 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/perdure/perdure/calendar/worker"
+	"github.com/perdure/perdure/durable"
+)
+
+type serveCmd struct {
+	Addr      string        `help:"Address to listen on. Default: 127.0.0.1:8787." placeholder:"HOST:PORT"`
+	Port      int           `help:"Port to listen on, in place of that of --addr; also PORT in the environment." placeholder:"N"`
+	Data      string        `help:"Folder for data; created if need be." default:".perdure" placeholder:"DIR"`
+	Config    string        `help:"Configuration. Default: wrangler.json, wrangler.jsonc or wrangler.toml of this folder, else a built-in one." placeholder:"FILE"`
+	Env       string        `help:"Environment of the configuration." placeholder:"NAME"`
+	Token     string        `help:"Token that requests must bring; also PERDURE_TOKEN in the environment, where other users of the machine can't see it." placeholder:"SECRET"`
+	Store     string        `help:"Storage engine: memory: or pebble:DIR. Default: pebble in the data folder." placeholder:"URL"`
+	LogFormat string        `help:"Form of the log on standard error: ${enum}." enum:"text,json" default:"text"`
+	Grace     time.Duration `help:"How long to wait for running requests at the end." default:"20s"`
+	Yes       bool          `help:"Carry out migrations that delete data."`
+}
+
+// Run serves until the environment's context ends, then drains.
+func (c *serveCmd) Run(env *environment) error {
+	cfg, err := c.configure(env)
+	if err != nil {
+		return err
+	}
+	log := newLogger(c.LogFormat, env.stderr)
+	for _, w := range cfg.warnings {
+		log.Warn(w)
+	}
+	st, where, err := openStore(c.Store, c.Data, log)
+	if err != nil {
+		return err
+	}
+	rt, err := cfg.open(st, c.Yes, log)
+	if err != nil {
+		return errors.Join(err, st.Close())
+	}
+	listener, err := net.Listen("tcp", cfg.addr)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen on %s: %w", cfg.addr, err), rt.Close())
+	}
+	w := worker.New(rt, &worker.Options{
+		Bindings: cfg.bindingNames(), Token: cfg.token, AllowedHosts: cfg.allowedHosts,
+		Name: cfg.variable("SERVER_NAME"), Version: cfg.serverVersion(), Environment: cfg.environmentName(),
+	})
+	srv := &http.Server{
+		Handler:           w,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(listener) }()
+	greet(env.stdout, listener.Addr(), cfg, where)
+
+	select {
+	case err = <-served:
+		return errors.Join(fmt.Errorf("serve: %w", err), rt.Close())
+	case <-env.ctx.Done():
+		log.Info("draining", "grace", c.Grace)
+	case <-rt.Draining(): // nobody but a broken store ends it
+	}
+	return c.shutdown(rt, srv, log)
+}
+
+// shutdown lets the runtime finish what runs, while /health says 503, and then the
+// connections what is left to send.
+func (c *serveCmd) shutdown(rt *durable.Runtime, srv *http.Server, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.Grace)
+	defer cancel()
+	broken := rt.Err()
+	err := rt.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		log.Warn("requests that were still running have been cut off", "grace", c.Grace)
+		err = nil
+	}
+	if serr := srv.Shutdown(ctx); serr != nil {
+		srv.Close()
+	}
+	if broken != nil {
+		return broken
+	}
+	return err
+}
+
+// greet says what is served where, with a request to try.
+func greet(w io.Writer, addr net.Addr, cfg *config, where string) {
+	base := "http://" + addr.String()
+	auth := ""
+	if cfg.token != "" {
+		auth = ` -H "Authorization: Bearer $PERDURE_TOKEN"`
+	}
+	fmt.Fprintf(w, "perdure %s\n", version())
+	fmt.Fprintf(w, "  configuration  %s\n", cfg.source)
+	fmt.Fprintf(w, "  data           %s\n", where)
+	fmt.Fprintf(w, "  health         %s/health\n", base)
+	example := ""
+	for _, name := range cfg.bindingNames() {
+		fmt.Fprintf(w, "  %-14s %s/objects/%s/{name}/…   (class %s)\n", "objects", base, name, cfg.bindings[name])
+		if cfg.bindings[name] == "SessionStore" {
+			example = name
+		}
+	}
+	if example != "" {
+		fmt.Fprintf(w, "Try: curl -X POST%s -d '{\"data\":{\"hello\":\"world\"}}' %s/objects/%s/demo/create\n", auth, base, example)
+	}
+}
+
+func newLogger(format string, w io.Writer) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, nil))
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+// listenAddr puts together what flags and variables say.
+func (c *serveCmd) listenAddr(variable string) (string, error) {
+	addr := c.Addr
+	if addr == "" {
+		addr = net.JoinHostPort("127.0.0.1", cmp.Or(variable, "8787"))
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", usageError(fmt.Sprintf("address %q: must be HOST:PORT", addr))
+	}
+	if c.Port != 0 {
+		port = strconv.Itoa(c.Port)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", usageError(fmt.Sprintf("port %q: must be a number from 0 to 65535", port))
+	}
+	return net.JoinHostPort(host, port), nil
+}

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/perdure/perdure/internal/corpus"
+)
+
+// TestCorpus plays the recorded dialogues against a real process, restarts and
+// kills included, and reads everything again after a kill -9.
+func TestCorpus(t *testing.T) {
+	rows, err := corpus.Rows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	args := []string{"serve", "--addr", "127.0.0.1:0"}
+	p := start(t, dir, nil, args...)
+	again := func(end func()) func() error {
+		return func() error {
+			end()
+			p = start(t, dir, nil, args...)
+			return nil
+		}
+	}
+	bindings := map[string]string{"session": "SESSIONS", "cache": "CALENDARS"}
+	target := corpus.Target{
+		Send:    corpus.Gateway(http.DefaultClient, func() string { return p.base }, bindings, nil),
+		Restart: again(func() { p.stop() }),
+		Kill:    again(func() { p.kill() }),
+	}
+	corpus.Run(t, rows, target)
+
+	// The same names again would find what is there: other objects of a server that was killed.
+	target.Kill()
+	for i := range rows {
+		if rows[i].Do != "" {
+			rows[i].Do += " after kill"
+		}
+	}
+	corpus.Run(t, rows, target)
+}
+
+// TestKillKeepsSessions kills the server under load: what was answered is there.
+func TestKillKeepsSessions(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, nil, "serve", "--addr", "127.0.0.1:0")
+	var mu sync.Mutex
+	acked := make(map[string]string) // path of get -> what its data must hold
+	var wg sync.WaitGroup
+	enough := make(chan struct{})
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 1000 {
+				body := fmt.Sprintf(`{"data":{"g":%d,"i":%d}}`, g, i)
+				path := fmt.Sprintf("/objects/SESSIONS/s%d", i%3)
+				resp, err := http.Post(p.base+path+"/create", "application/json", strings.NewReader(body))
+				if err != nil {
+					return // killed
+				}
+				var got struct{ SessionID string }
+				err = json.NewDecoder(resp.Body).Decode(&got)
+				resp.Body.Close()
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				acked[path+"/get?id="+got.SessionID] = fmt.Sprintf(`"data":{"g":%d,"i":%d}`, g, i)
+				if len(acked) == 400 {
+					close(enough)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	<-enough
+	p.kill()
+	wg.Wait()
+	p = start(t, dir, nil, "serve", "--addr", "127.0.0.1:0")
+	for path, want := range acked {
+		if code, body := p.do("GET", path, ""); code != 200 || !strings.Contains(body, want) {
+			t.Fatalf("GET %s after kill -9 = %d %s, want 200 with %s", path, code, body, want)
+		}
+	}
+}
+
+func TestStopsInGoodOrder(t *testing.T) {
+	p := start(t, t.TempDir(), nil, "serve", "--addr", "127.0.0.1:0")
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit status after SIGTERM = %d, want 0: %s", code, p.stderr)
+	}
+}
+
+func TestGatewayPassesPathsOn(t *testing.T) {
+	p := start(t, t.TempDir(), nil, "serve", "--addr", "127.0.0.1:0", "--store", "memory:")
+	const body = `[{"id":1}]`
+	if code, got := p.do("PUT", "/objects/CALENDARS/a%2Fb%20%C3%BC/events/x%2Fy", body); code != 200 {
+		t.Fatalf("PUT = %d %s", code, got)
+	}
+	for path, want := range map[string]int{
+		"/objects/CALENDARS/a%2Fb%20%C3%BC/events/x%2Fy":      200, // the same object, one segment
+		"/objects/CALENDAR_CACHE/a%2Fb%20%C3%BC/events/x%2fy": 200, // by the binding's other name
+		"/objects/CALENDARS/a%2Fb%20%C3%BC/events/x/y":        404,
+		"/objects/CALENDARS/a%2Fb%20%C3%BC//events/x%2Fy":     404, // not cleaned
+		"/objects/CALENDARS/a%2Fb%20%C3%BC/./events/x%2Fy":    404,
+		"/objects/CALENDARS/a%2Fb/events/x%2Fy":               404, // another object
+		"/objects/CALENDARS//events/x%2Fy":                    404, // the object with the empty name
+		"/objects/NOPE/a/events/x":                            404,
+		"/objects/CALENDARS":                                  404,
+		"/objects/":                                           404,
+		"/objects/CALENDARS/a%zz/x":                           400,
+	} {
+		if code, got := p.do1(path); code != want {
+			t.Errorf("GET %s = %d %s, want %d", path, code, got, want)
+		}
+	}
+	if code, got := p.do("PUT", "/objects/CALENDARS/big/calendars", strings.Repeat(" ", 8<<20+1)); code != http.StatusRequestEntityTooLarge {
+		t.Errorf("PUT of more than 8 MiB = %d %s, want 413", code, got)
+	}
+}
+
+// do1 sends a GET with the path as it is, which net/http's client would not.
+func (p *process) do1(path string) (int, string) {
+	p.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n", path)
+	var status int
+	buf := make([]byte, 4096)
+	n, _ := conn.Read(buf)
+	fmt.Sscanf(string(buf[:n]), "HTTP/1.%d %d", new(int), &status)
+	return status, string(buf[:n])
+}
+
+func TestTokenAndOrigin(t *testing.T) {
+	const secret = "correct horse"
+	p := start(t, t.TempDir(), []string{"PERDURE_TOKEN=" + secret}, "serve", "--addr", "127.0.0.1:0", "--store", "memory:")
+	const path = "/objects/CALENDARS/a/calendars"
+	for _, c := range []struct {
+		path   string
+		header []string
+		want   int
+	}{
+		{path, nil, 401},
+		{path, []string{"Authorization", "Bearer wrong"}, 401},
+		{path, []string{"Authorization", "Basic " + secret}, 401},
+		{path, []string{"Authorization", "Bearer " + secret}, 404},
+		{path, []string{"Authorization", "Bearer " + secret, "Origin", "http://evil.example"}, 403},
+		{"/health", nil, 200},
+	} {
+		if code, body := p.do("GET", c.path, "", c.header...); code != c.want {
+			t.Errorf("GET %s with %q = %d %s, want %d", c.path, c.header, code, body, c.want)
+		}
+	}
+	p.stop()
+	if out := p.stdout.String() + p.stderr.String(); strings.Contains(out, secret) {
+		t.Errorf("the token is in the output: %s", out)
+	}
+}
+
+func TestForeignHostIsRefused(t *testing.T) {
+	p := start(t, t.TempDir(), nil, "serve", "--addr", "127.0.0.1:0", "--store", "memory:")
+	req, _ := http.NewRequest("GET", p.base+"/objects/CALENDARS/a/calendars", nil)
+	req.Host = "rebound.example"
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("GET with Host %s = %d, want 403", req.Host, resp.StatusCode)
+	}
+}
+
+const seedConfig = `
+[durable_objects]
+bindings = [
+  { name = "SESSIONS", class_name = "SessionStore" },
+  { name = "CALENDARS", class_name = "CalendarCache" }
+]
+
+[[migrations]]
+tag = "v1"
+new_classes = ["SessionStore", "CalendarCache"]
+`
+
+func TestRefusedAtStart(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		config string
+		env    []string
+		args   []string
+		status int
+		want   string
+	}{
+		{"public address without token", "", nil, []string{"--addr", "0.0.0.0:0"}, 2, "without a token"},
+		{"bad address", "", nil, []string{"--addr", "nowhere"}, 2, "HOST:PORT"},
+		{"bad port", "", []string{"PORT=banana"}, nil, 2, "banana"},
+		{"bad store", "", nil, []string{"--store", "postgres://x"}, 2, "--store"},
+		{"bad TTL", "", []string{"SESSION_TTL=soon"}, nil, 1, "SESSION_TTL"},
+		{"unknown flag", "", nil, []string{"--bogus"}, 2, "--bogus"},
+		{"unknown environment", seedConfig, nil, []string{"--env", "staging"}, 1, "staging"},
+		{"binding without class", seedConfig + "\n[env.x.durable_objects]\nbindings = [{ name = \"A\", class_name = \"Missing\" }]\n", nil, []string{"--env", "x"}, 1, "wrangler.toml:13"},
+		{"missing file", "", nil, []string{"--config", "nope.toml"}, 1, "nope.toml"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if c.config != "" {
+				write(t, dir, "wrangler.toml", c.config)
+			}
+			p := launch(t, dir, c.env, append([]string{"serve"}, c.args...)...)
+			<-p.ready()
+			if code := p.wait(); code != c.status || !strings.Contains(p.stderr.String(), c.want) {
+				t.Errorf("exit %d, %s; want exit %d and %q", code, p.stderr, c.status, c.want)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMigrations(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "wrangler.toml", seedConfig)
+	args := []string{"serve", "--addr", "127.0.0.1:0"}
+	p := start(t, dir, nil, args...)
+	if code, body := p.do("PUT", "/objects/CALENDARS/a/calendars", "[1]"); code != 200 {
+		t.Fatalf("PUT = %d %s", code, body)
+	}
+
+	// The data folder is taken.
+	other := launch(t, dir, nil, args...)
+	<-other.ready()
+	if code := other.wait(); code != 1 || !strings.Contains(other.stderr.String(), "another process") {
+		t.Errorf("second server: exit %d, %s; want 1 and that another process has the folder", code, other.stderr)
+	}
+	p.stop()
+
+	deleting := strings.Replace(seedConfig, `  { name = "CALENDARS", class_name = "CalendarCache" }`, "", 1) +
+		"\n[[migrations]]\ntag = \"v2\"\ndeleted_classes = [\"CalendarCache\"]\n"
+	write(t, dir, "wrangler.toml", deleting)
+	q := launch(t, dir, nil, args...)
+	<-q.ready()
+	if code := q.wait(); code != 1 || !strings.Contains(q.stderr.String(), "--yes") {
+		t.Errorf("deleting without --yes: exit %d, %s; want 1 and a hint to --yes", code, q.stderr)
+	}
+	p = start(t, dir, nil, append(args, "--yes")...)
+	if code, _ := p.do("GET", "/objects/CALENDARS/a/calendars", ""); code != 404 {
+		t.Errorf("binding of a deleted class = %d, want 404", code)
+	}
+	p.stop()
+
+	// A tag that was applied must not vanish.
+	write(t, dir, "wrangler.toml", seedConfig)
+	q = launch(t, dir, nil, args...)
+	<-q.ready()
+	if code := q.wait(); code != 1 || !strings.Contains(q.stderr.String(), "v2") {
+		t.Errorf("vanished migration: exit %d, %s; want 1 and the tag", code, q.stderr)
+	}
+}
+
+func TestVariables(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "wrangler.toml", seedConfig+"\n[vars]\nSERVER_NAME = \"from wrangler\"\nPORT = \"0\"\n")
+	health := func(env ...string) string {
+		p := start(t, dir, env, "serve", "--store", "memory:")
+		_, body := p.do("GET", "/health", "")
+		p.stop()
+		var h struct{ Server, Status string }
+		if err := json.Unmarshal([]byte(body), &h); err != nil || h.Status != "ok" {
+			t.Fatalf("/health = %s", body)
+		}
+		return h.Server
+	}
+	check := func(want string, env ...string) {
+		t.Helper()
+		if got := health(env...); got != want {
+			t.Errorf("SERVER_NAME = %q, want %q", got, want)
+		}
+	}
+	check("from wrangler")
+	write(t, dir, ".env", "SERVER_NAME=from-env-file\n")
+	check("from-env-file")
+	write(t, dir, ".dev.vars", "SERVER_NAME=from-dev-vars\n")
+	check("from-dev-vars")
+	check("from environment", "SERVER_NAME=from environment")
+}
