@@ -25,6 +25,8 @@ var layers = []struct {
 	{"calendar/caldav", nil, "a protocol, without the application"},
 	{"calendar/internal/classtest", []string{"durable", "store", "store/"}, "for tests of the classes"},
 	{"calendar/internal/", []string{"calendar/internal/", "durable"}, "shared by the classes"},
+	{"calendar/davserver", []string{"calendar/ical", "durable"}, "a server that knows neither Service nor cache"},
+	{"calendar", []string{"calendar/ical", "calendar/caldav", "calendar/calcache", "durable"}, "the domain and the service over the client"},
 	{"calendar/sessions", []string{"calendar/internal/", "durable"}, "a class"},
 	{"calendar/calcache", []string{"calendar/internal/", "durable"}, "a class"},
 	{"wrangler", nil, "it reads files and nothing else"},

@@ -386,7 +386,13 @@ func (a *serverAnswer) write(p []byte) error {
 	return err
 }
 
-func (a *serverAnswer) flush() error { return http.NewResponseController(a.w).Flush() }
+func (a *serverAnswer) flush() error {
+	err := http.NewResponseController(a.w).Flush()
+	if errors.Is(err, http.ErrNotSupported) { // some middleware hides it: the pieces come later, but whole
+		return nil
+	}
+	return err
+}
 
 func (a *serverAnswer) whole(code int, h http.Header, body []byte) error {
 	if h["Content-Length"] == nil && code != http.StatusNoContent && code != http.StatusNotModified {
