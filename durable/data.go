@@ -201,12 +201,14 @@ func (o *object) cleanLocked(c *commit) {
 }
 
 // admitLocked makes room for a clean entry and counts it, or says that there is none.
+// One object may hold half of the budget; beyond that it forgets some of its own.
 func (o *object) admitLocked(bytes int) bool {
 	rt := o.rt()
+	budget := rt.opts.Limits.CacheBytes
 	cost := int64(bytes) + entryOverhead
-	if o.clean+cost > rt.opts.Limits.CacheBytes/8 || rt.cacheUsed.Load()+cost > rt.opts.Limits.CacheBytes {
-		o.dropCacheLocked()
-		if rt.cacheUsed.Load()+cost > rt.opts.Limits.CacheBytes {
+	if o.clean+cost > budget/2 || rt.cacheUsed.Load()+cost > budget {
+		o.forgetLocked(o.clean / 2)
+		if rt.cacheUsed.Load()+cost > budget {
 			return false // other objects hold it all; they lose it when they are evicted
 		}
 	}
@@ -215,25 +217,33 @@ func (o *object) admitLocked(bytes int) bool {
 	return true
 }
 
-// dropCacheLocked forgets the clean entries. It keeps them while a DeleteAll is
-// under way, since the engine may still show what that removes.
-func (o *object) dropCacheLocked() {
+// dropCacheLocked forgets the clean entries.
+func (o *object) dropCacheLocked() { o.forgetLocked(0) }
+
+// forgetLocked forgets clean entries, any of them, until at most keep bytes are
+// left. It keeps them while a DeleteAll is under way, since the engine may still
+// show what that removes.
+func (o *object) forgetLocked(keep int64) {
 	for _, c := range o.pending {
 		if c.wiped {
 			return
 		}
 	}
+	before := o.clean
 	for key, e := range o.cache {
+		if o.clean <= keep {
+			break
+		}
 		if e.from == nil {
 			delete(o.cache, key)
 			o.whole = false
+			o.clean -= int64(len(key)+len(e.value)) + entryOverhead
 		}
 	}
 	if len(o.cache) == 0 {
 		o.cache = nil
 	}
-	o.rt().cacheUsed.Add(-o.clean)
-	o.clean = 0
+	o.rt().cacheUsed.Add(o.clean - before)
 }
 
 // failLocked deals with a commit that did not happen: everything that was read
@@ -269,8 +279,14 @@ func (c *commit) fail(cause error) {
 	}
 }
 
+// tailLocked returns the last commit that the engine has. One that it is just
+// being given is not among them; only misuse asks at that moment.
 func (o *object) tailLocked() *commit {
-	if n := len(o.pending); n > 0 {
+	n := len(o.pending)
+	if o.applying {
+		n--
+	}
+	if n > 0 {
 		return o.pending[n-1]
 	}
 	return nil

@@ -365,6 +365,9 @@ func (o *object) construct(ev *event) error {
 }
 
 func isPanic(err error) bool {
+	if err == nil {
+		return false
+	}
 	var p *panicError
 	return errors.As(err, &p)
 }
@@ -412,6 +415,7 @@ func (o *object) finish(ev *event, err error) (*commit, error) {
 		fallthrough
 	default:
 		err = remote(err, o.ns.class.opts.Errors)
+		ev.state = stateDone // before the lock is given up: a stray goroutine must find it so
 		if cerr := o.commitPointLocked(ev); cerr != nil {
 			err = cerr
 		}

@@ -58,7 +58,9 @@ func TestNothingLeavesBeforeItIsDurable(t *testing.T) {
 					defer hold.Release()
 					first := make(chan error, 1)
 					if !write {
-						go func() { first <- do(t.Context(), a, func(ctx context.Context, o *Obj) error { return o.put(ctx, "n", 1) }) }()
+						go func() {
+							first <- do(t.Context(), a, func(ctx context.Context, o *Obj) error { return o.put(ctx, "n", 1) })
+						}()
 						synctest.Wait()
 					}
 					w := &notingWriter{left: left}

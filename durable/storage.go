@@ -205,10 +205,11 @@ func (s *Storage) write(ctx context.Context, keys []string, values [][]byte) err
 			grown -= int64(len(keys[i]) + len(v))
 		}
 	}
+	turned := o.turn.delta // by which the turn has changed the object's size so far
 	if o.turn.deleteAll {
-		grown -= o.hdr.Size // delta is then the size, not its change
+		turned -= o.hdr.Size // delta is then the size, not its change
 	}
-	if total := o.ns.total.Load() + o.turn.delta + grown; grown > 0 && total > lim.NamespaceBytes {
+	if total := o.ns.total.Load() + turned + grown; grown > 0 && total > lim.NamespaceBytes {
 		return fmt.Errorf("class %s: %w", o.ns.class.name, &LimitError{Err: ErrQuotaExceeded, Limit: lim.NamespaceBytes, Size: total})
 	}
 	for i, key := range keys {

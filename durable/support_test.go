@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/perdure/perdure/durable"
 	"github.com/perdure/perdure/store"
@@ -220,3 +222,9 @@ func async(fn func() error) chan error {
 
 // pending reports whether nothing has arrived.
 func pending(c chan error) bool { return len(c) == 0 }
+
+// sleep lets time pass in a bubble, and everything that then happens happen.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}

@@ -25,6 +25,7 @@ type commit struct {
 
 	mu    sync.Mutex
 	batch *pebble.Batch // nil when its end is known; guarded by mu
+	after store.Commit  // of a batch that changes nothing: whose end is its own; guarded by mu
 	err   error         // guarded by mu
 }
 
@@ -32,6 +33,9 @@ type commit struct {
 func (c *commit) Wait() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.after != nil {
+		c.err, c.after = c.after.Wait(), nil
+	}
 	if c.batch == nil {
 		return c.err
 	}
@@ -49,8 +53,8 @@ func (c *commit) Wait() error {
 	return c.err
 }
 
-// Apply implements store.Store. Batch.After needs no attention: a batch fails
-// only together with the store.
+// Apply implements store.Store. Batches fail only together with the store, so
+// Batch.After needs no attention, except when a batch writes nothing.
 func (s *Store) Apply(b *store.Batch) store.Commit {
 	c := &commit{s: s}
 	if err := s.enter(context.Background()); err != nil {
@@ -81,8 +85,10 @@ func (s *Store) apply(c *commit, b *store.Batch) (ranges bool, err error) {
 	batch := s.db.NewBatchWithSize(sizeOf(b))
 	if b.DeleteAll {
 		if ranges, err = s.deleteAll(batch, &b.Object); err != nil {
-			// It could not be read what there is to delete. Nothing was written.
-			return false, s.outcome(fmt.Errorf("%w: %w", store.ErrRefused, err))
+			// It can't be read what there is to delete. To refuse this batch alone would
+			// mean to refuse those that follow it; a disk that can't be read is not worth it.
+			s.fs.freeze(err)
+			return false, s.broken()
 		}
 	}
 	for i := range b.Ops {
@@ -90,7 +96,9 @@ func (s *Store) apply(c *commit, b *store.Batch) (ranges bool, err error) {
 	}
 	putHeader(batch, b)
 	if batch.Empty() {
-		return false, batch.Close() // nothing to wait for: c has no batch
+		// Nothing to write, but Wait speaks for the batches before it too.
+		c.after = b.After
+		return false, batch.Close()
 	}
 	s.outstanding.Add(1)
 	if err := s.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {

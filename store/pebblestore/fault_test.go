@@ -169,6 +169,44 @@ func TestFatalInBackground(t *testing.T) {
 	}
 }
 
+// If Pebble can't be closed because one of its goroutines is stuck, the directory is
+// free all the same.
+func TestCloseWhenPebbleIsStuck(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	stuck, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	s := openMem(t, &hanging{FS: mem, stuck: stuck, release: release})
+	for i := range 8 { // enough tables to be compacted
+		fill(t, s, store.Object{Namespace: 1}, 2+i%2)
+		if err := s.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-stuck
+	go pebbleLogger{s}.Fatalf("stuck")
+	<-s.parked
+	wantBroken(t, "Close()", s.Close())
+	s = openMem(t, mem)
+	if got, err := s.Get(ctx, store.Object{Namespace: 1}, "000000"); err != nil || got[0] == nil {
+		t.Errorf("Get after Open = %q, %v, want the value", got, err)
+	}
+}
+
+// hanging is a file system that hangs when a table is opened.
+type hanging struct {
+	vfs.FS
+	once           sync.Once
+	stuck, release chan struct{}
+}
+
+func (h *hanging) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") {
+		h.once.Do(func() { close(h.stuck) })
+		<-h.release
+	}
+	return h.FS.Open(name, opts...)
+}
+
 // In a goroutine that came in through a method, the call returns.
 func TestFatalInCall(t *testing.T) {
 	s := openMem(t, vfs.NewCrashableMem())

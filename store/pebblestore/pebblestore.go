@@ -289,8 +289,9 @@ func (s *Store) checkFormat() error {
 	return s.db.Set([]byte{tagFormat}, binary.BigEndian.AppendUint32(nil, formatVersion), pebble.Sync)
 }
 
-// Close implements store.Store. The first Close of a broken store returns
-// store.ErrBroken; it releases the directory, and, as a rule, the memory.
+// Close implements store.Store. It waits for calls under way, so it is not called
+// from within a yield. The first Close of a broken store returns store.ErrBroken; it
+// releases the directory, and, as a rule, the memory.
 func (s *Store) Close() error {
 	old := s.active.Or(closing)
 	if old&closing != 0 {

@@ -593,8 +593,17 @@ func testPipelined(t *testing.T, h *Harness) {
 	if h.Image != nil {
 		check(h.Image(0, 1)(t))
 	}
-	// A batch that changes nothing is durable at once, or when those before it are.
-	must(t, w.batch(&store.Batch{}, func(*store.Header) {}))
+	// A batch that changes nothing waits for those before it all the same.
+	for i := range 50 {
+		w.apply(nil, put("last", fmt.Sprint(i)))
+		must(t, w.batch(&store.Batch{}, func(*store.Header) {}))
+		if h.Image == nil {
+			continue
+		}
+		if got := scan(t, h.Image(0, 1)(t), w.o, store.Range{Start: "last"}); len(got) != 1 || got[0].Value != fmt.Sprint(i) {
+			t.Fatalf("after an empty batch, a power failure leaves %v, want last = %d", got, i)
+		}
+	}
 }
 
 // If a batch is refused, so are those that name it as After; the object goes on
