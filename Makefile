@@ -8,7 +8,9 @@ RACE = ./durable/... ./store/... ./calendar/... ./cmd/...
 
 # test is everything that must pass: formatting, vet, all tests (conformance, crash,
 # fuzz seeds, the corpus against a real process), and the same under the race detector.
+# It first installs the CalDAV servers and clients that tests talk to.
 test:
+	@scripts/test-deps.sh
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/perdure

@@ -173,7 +173,7 @@ type Store interface {
 	Scan(ctx context.Context, o Object, r Range, yield func(key, value []byte) bool) error
 
 	// Apply starts a commit and returns when the batch has its place in the order.
-	// Errors come from the commit's Wait.
+	// Errors come from the commit's Wait. A batch that changes nothing is durable when those before it are.
 	Apply(b *Batch) Commit
 
 	// Objects calls yield for the objects of a namespace whose id is greater than
@@ -186,7 +186,7 @@ type Store interface {
 	Names(ctx context.Context, namespace uint32, prefix string, after *string, yield func(name string, id [32]byte) bool) error
 
 	// Alarms returns the alarms with the smallest Next over all objects of the given
-	// shards (nil: all; an engine without shards ignores it), smallest first, at most limit.
+	// shards (nil: all; an engine without shards ignores it), smallest first, at most limit; none if that is not positive.
 	Alarms(ctx context.Context, shards []uint32, limit int) ([]Due, error)
 
 	// Meta returns a metadata record, nil if there is none.
@@ -196,7 +196,8 @@ type Store interface {
 	// whether it did. A nil value deletes it. It is durable on return.
 	SwapMeta(ctx context.Context, key string, old, value []byte) (bool, error)
 
-	// Close waits for commits under way and releases everything. Methods called
-	// later return ErrClosed. A second Close does nothing and returns nil.
+	// Close waits for commits under way and releases everything; a broken store's
+	// returns ErrBroken. Methods called later return ErrClosed. A second Close does
+	// nothing and returns nil. It must not be called from a yield.
 	Close() error
 }

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what tests use besides Go: CalDAV servers and clients that nobody here
+# wrote, as Debian packages. Without them those tests say so and are skipped.
+set -euo pipefail
+
+packages=()
+need() { # command or Python module, package
+	case $1 in
+	python:*) /usr/bin/python3 -c "import ${1#python:}" 2>/dev/null || packages+=("$2") ;;
+	*) command -v "$1" >/dev/null 2>&1 || packages+=("$2") ;;
+	esac
+}
+need radicale radicale
+need xandikos xandikos
+need vdirsyncer vdirsyncer
+need calcurse-caldav calcurse
+need python:caldav python3-caldav
+
+if [ ${#packages[@]} -eq 0 ]; then
+	exit 0
+fi
+echo "installing ${packages[*]}"
+if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
+	echo "not root on Debian: tests that need ${packages[*]} will be skipped"
+	exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >/dev/null; then
+	echo "could not be installed: tests that need ${packages[*]} will be skipped"
+fi
