@@ -25,6 +25,7 @@ var layers = []struct {
 	{"calendar/caldav", nil, "a protocol, without the application"},
 	{"calendar/internal/classtest", []string{"durable", "store", "store/"}, "for tests of the classes"},
 	{"calendar/internal/", []string{"calendar/internal/", "durable"}, "shared by the classes"},
+	{"calendar/accounts", []string{"durable"}, "classes: who the users are, nothing of calendars"},
 	{"calendar/davserver", []string{"calendar/ical", "durable"}, "a server that knows neither Service nor cache"},
 	{"calendar", []string{"calendar/ical", "calendar/caldav", "calendar/calcache", "durable"}, "the domain and the service over the client"},
 	{"calendar/sessions", []string{"calendar/internal/", "durable"}, "a class"},
@@ -44,11 +45,12 @@ var foreign = map[string][]string{
 	"store/memstore":    {},
 	"store/storetest":   {"github.com/google/go-cmp"},
 	"store/pebblestore": {"github.com/cockroachdb/pebble/v2"},
-	"wrangler":          {"github.com/pelletier/go-toml/v2", "github.com/tailscale/hujson", "github.com/joho/godotenv"},
-	"calendar/ical":     {"github.com/teambition/rrule-go"},
+	"wrangler":          {"github.com/pelletier/go-toml/v2", "github.com/tailscale/hujson"},
+	"calendar/ical":     {},
 	"calendar/caldav":   {},
 	"calendar/sessions": {},
 	"calendar/calcache": {},
+	"calendar/accounts": {},
 	"calendar/worker":   {},
 }
 
