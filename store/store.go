@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // Errors of an engine. They may be wrapped.
@@ -136,11 +135,12 @@ func (r Range) Empty() bool { return r.End != "" && r.Start >= r.End }
 // PrefixEnd returns the smallest string greater than every string that begins
 // with prefix, or "" if there is none.
 func PrefixEnd(prefix string) string {
-	p := strings.TrimRight(prefix, "\xff")
-	if p == "" {
-		return ""
+	for i := len(prefix) - 1; i >= 0; i-- { // not strings.TrimRight, which trims runes
+		if prefix[i] != 0xff {
+			return prefix[:i] + string([]byte{prefix[i] + 1})
+		}
 	}
-	return p[:len(p)-1] + string([]byte{p[len(p)-1] + 1})
+	return ""
 }
 
 // Due is an object with an alarm.
