@@ -14,6 +14,7 @@ need radicale radicale
 need xandikos xandikos
 need vdirsyncer vdirsyncer
 need calcurse-caldav calcurse
+need python:httplib2 python3-httplib2 # calcurse-caldav's
 need python:caldav python3-caldav
 
 if [ ${#packages[@]} -eq 0 ]; then
