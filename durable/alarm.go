@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -262,14 +263,14 @@ func (rt *Runtime) countFailure(stub *Stub, run *alarmRun, cause error) error {
 		}
 		next := run.record
 		if next.Retries == alarmRetries {
-			rt.log.Error("alarm dropped: its handler kept failing", "object", o.labelLocked(), "due", time.UnixMilli(next.Due), "error", cause)
+			rt.logLater(slog.LevelError, "alarm dropped: its handler kept failing", "object", o.labelLocked(), "due", time.UnixMilli(next.Due), "error", cause)
 			next = store.Alarm{}
 		} else {
 			delay := alarmDelay << next.Retries
 			delay += rand.N(delay / 4)
 			next.Retries++
 			next.Next = rt.now().Add(delay).UnixMilli()
-			rt.log.Warn("alarm handler failed", "object", o.labelLocked(), "retry", next.Retries, "after", delay, "error", cause)
+			rt.logLater(slog.LevelWarn, "alarm handler failed", "object", o.labelLocked(), "retry", next.Retries, "after", delay, "error", cause)
 		}
 		o.turn.alarm, o.turn.alarmSet = next, true
 		return nil

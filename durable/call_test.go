@@ -64,7 +64,7 @@ type Generic[T any] struct{ v T }
 
 func (g *Generic[T]) Add(_ context.Context, n int) (int, error) { return n + 1, nil }
 
-func function(_ *Callee, _ context.Context, n int) (int, error) { return n, nil }
+func Function(_ *Callee, _ context.Context, n int) (int, error) { return n, nil }
 
 func openCallee(t *testing.T) *rig {
 	t.Helper()
@@ -109,7 +109,7 @@ func TestWhatCallRefuses(t *testing.T) {
 		refused(what, err)
 	}
 	call("closure", func(_ *Callee, _ context.Context, k int) (int, error) { n++; return k, nil })
-	call("function", function)
+	call("function", Function)
 	call("method value", (&Callee{}).Takes)
 	call("unexported method", (*Callee).hidden)
 	call("nil", nil)

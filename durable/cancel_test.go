@@ -38,18 +38,6 @@ func TestAnEventWhoseCallerLeftIsNotRun(t *testing.T) {
 		notRun("gone while queued", <-queued)
 
 		close(hold)
-
-		// Both at once: cancelled by the event that then hands the token on.
-		for range 100 {
-			ctx, cancel := context.WithCancel(t.Context())
-			begin := make(chan bool)
-			go do(t.Context(), a, func(context.Context, *Obj) error { <-begin; cancel(); return nil })
-			synctest.Wait()
-			queued := async(func() error { return do(ctx, a, never) })
-			synctest.Wait()
-			close(begin)
-			notRun("gone as it was its turn", <-queued)
-		}
 	})
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/perdure/perdure/store"
@@ -19,8 +21,8 @@ type data struct {
 	loaded bool
 	exists bool         // hdr is the object's header
 	hdr    store.Header // as the last applied batch left it
-	turn   turn
-	points uint64 // commit points so far: a list is valid within one
+	turn   *turn        // nil while no event is inside
+	points uint64       // commit points so far: a list is valid within one
 
 	pending []*commit // applied and not known to be finished, in order
 	cache   map[string]cached
@@ -48,6 +50,9 @@ type turn struct {
 	levels    int    // transactions that are open
 	undo      []undo // what they have to take back
 }
+
+// turns are those that no object needs: an object at rest has none.
+var turns = sync.Pool{New: func() any { return new(turn) }}
 
 // undo takes one write of a transaction back: the newest first.
 type undo struct {
@@ -257,7 +262,7 @@ func (o *object) failLocked(c *commit, err error) {
 		rt.breakDown(err)
 		cause = resetError(ErrStoreBroken, "")
 	}
-	rt.log.Error("commit failed", "object", o.labelLocked(), "error", err)
+	rt.logLater(slog.LevelError, "commit failed", "object", o.labelLocked(), "error", err)
 	i := slices.Index(o.pending, c)
 	if i < 0 { // a later one failed first, and the object has been loaded anew since: see load
 		c.fail(cause)
@@ -412,7 +417,7 @@ func (o *object) fetchOneLocked(ev *event, key string) ([]byte, error) {
 
 // writeLocked adds a put or a deletion to the turn; old is the key's present value.
 func (o *object) writeLocked(key string, old, value []byte) {
-	t := &o.turn
+	t := o.turn
 	var delta int64
 	if old != nil {
 		delta -= int64(len(key) + len(old))
@@ -440,7 +445,7 @@ func (o *object) writeLocked(key string, old, value []byte) {
 // committed, the object is reset and the error says why.
 func (o *object) commitPointLocked(ev *event) error {
 	o.points++
-	t := &o.turn
+	t := o.turn
 	if t.empty() {
 		return nil
 	}
@@ -449,10 +454,10 @@ func (o *object) commitPointLocked(ev *event) error {
 		if ev.inst != nil {
 			o.resetLocked(err)
 		}
-		o.turn = turn{}
+		*t = turn{}
 		return err
 	}
-	o.turn = turn{}
+	*t = turn{}
 	o.applying = true
 	o.mu.Unlock()
 	c.handle = o.rt().store.Apply(b)
@@ -466,7 +471,7 @@ func (o *object) commitPointLocked(ev *event) error {
 
 // batchLocked makes the turn's batch, and lays it over what is known of the object.
 func (o *object) batchLocked() (*commit, *store.Batch, error) {
-	t := &o.turn
+	t := o.turn
 	rt := o.rt()
 	slices.SortFunc(t.ops, func(a, b store.Op) int { return strings.Compare(a.Key, b.Key) })
 

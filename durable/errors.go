@@ -166,7 +166,7 @@ func remote(err error, registered []error) error {
 	e := &Error{Text: err.Error(), Remote: true}
 	var inner *Error
 	if errors.As(err, &inner) {
-		e.Retryable, e.Overloaded = inner.Retryable, inner.Overloaded
+		e.Overloaded = inner.Overloaded // not Retryable: this event may have left something behind
 	}
 	for _, list := range [2][]error{registered, crossing} {
 		for _, s := range list {

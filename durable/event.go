@@ -180,7 +180,7 @@ func (ev *event) watch() {
 		if ev.inst.dead {
 			after = ev.endContextLocked(context.Canceled)
 		} else {
-			ev.inst.watchers = append(ev.inst.watchers, ev)
+			ev.inst.watcher = ev
 			after = nothing
 		}
 		o.mu.Unlock()

@@ -393,6 +393,9 @@ func TestPanicWaitsForTheConstructorsCommit(t *testing.T) {
 			return do(t.Context(), rt.obj("a"), func(context.Context, *Obj) error { panic("bug") })
 		})
 		time.Sleep(time.Minute) // long enough to be evicted, were it idle
+		if !pending(failed) {
+			t.Error("answered before the constructor's commit was durable")
+		}
 		hold.Release()
 		wantErr(t, "panic", <-failed, durable.ErrPanic)
 		must(t, t.Context(), rt.obj("a"), func(ctx context.Context, o *Obj) error {

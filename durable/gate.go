@@ -45,8 +45,8 @@ func (ev *event) openGate(to eventState) error {
 	}
 	ev.state = stateBusy
 	err := o.commitPointLocked(ev)
-	if err == nil && ev.inst.dead {
-		err = ev.inst.cause
+	if err == nil {
+		err = ev.overLocked() // a reset, or the handler's return, while the engine took the batch
 	}
 	if err != nil {
 		o.mu.Unlock()

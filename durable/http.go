@@ -19,14 +19,19 @@ import (
 // whole before the event is queued, so that a slow client holds nothing (promise
 // 3). Failures of the runtime become a status by one table: see errorStatus.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	out := &serverAnswer{w: w, head: r.Method == http.MethodHead}
+	x := &struct {
+		response
+		out serverAnswer
+	}{out: serverAnswer{w: w, head: r.Method == http.MethodHead}}
+	out := &x.out
+	x.response.out = out
 	ctx := r.Context()
 	var err error
 	if s.from == nil && ctx.Value(eventKey{}) == nil {
-		err = s.serve(ctx, nil, r, out)
+		err = s.serve(ctx, nil, r, &x.response)
 	} else {
 		err = outside(ctx, s.from, stateCalling, func(ctx context.Context, from *event) error {
-			return s.serve(ctx, from, r, out)
+			return s.serve(ctx, from, r, &x.response)
 		})
 	}
 	if err == nil {
@@ -76,8 +81,8 @@ func writeError(w http.ResponseWriter, err error) {
 }
 
 // serve runs the request as an event, called by the event from if that is not nil,
-// and delivers its answer to out.
-func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, out answer) error {
+// and delivers its answer to resp.out.
+func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, resp *response) error {
 	if !s.n.class.serves {
 		return fmt.Errorf("%w: class %s is no http.Handler", ErrNoHandler, s.n.class.name)
 	}
@@ -87,7 +92,7 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, out answ
 	if err != nil {
 		return err
 	}
-	resp := &response{rt: rt, out: out}
+	resp.rt = rt
 	defer resp.release()
 	ctx = withTraceOf(ctx, r.Header)
 	err = s.enter(ctx, kindRequest, held, from, func(ev *event, _ *object) error {
@@ -113,8 +118,8 @@ var errBadBody = errors.New("durable: request body cannot be read")
 // newRequest makes the request that the object sees: method, URL, headers and
 // body of r and nothing else, the same wherever the object lives. It returns how
 // many bytes of the budget for buffers the body takes.
-func (rt *Runtime) newRequest(r *http.Request, stream bool) (req *http.Request, held int, err error) {
-	req = &http.Request{
+func (rt *Runtime) newRequest(r *http.Request, stream bool) (req http.Request, held int, err error) {
+	req = http.Request{
 		Method: r.Method, URL: cloneURL(r.URL), Host: r.Host, RequestURI: r.RequestURI, Header: r.Header.Clone(),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 	}
@@ -139,11 +144,11 @@ func (rt *Runtime) newRequest(r *http.Request, stream bool) (req *http.Request, 
 	}
 	limit := rt.opts.Limits.BodyBytes
 	if r.ContentLength > int64(limit) {
-		return nil, 0, overLimit(ErrBodyTooLarge, int(r.ContentLength), limit)
+		return req, 0, overLimit(ErrBodyTooLarge, int(r.ContentLength), limit)
 	}
 	body, err := rt.readBody(r.Body, r.ContentLength, limit)
 	if err != nil {
-		return nil, 0, err
+		return req, 0, err
 	}
 	if len(body) > 0 {
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -342,12 +347,15 @@ func (r *response) finish() error {
 		return r.out.write(r.buf)
 	}
 	r.sniff()
-	return r.out.whole(r.code, r.Header(), r.buf)
+	return r.out.whole(r.code, r.header, r.buf)
 }
 
 // sniff sets the Content-Type as net/http's server would, so that every way to the object shows the same.
 func (r *response) sniff() {
-	if _, set := r.Header()["Content-Type"]; !set && len(r.buf) > 0 {
+	if len(r.buf) == 0 {
+		return
+	}
+	if _, set := r.Header()["Content-Type"]; !set {
 		r.header.Set("Content-Type", http.DetectContentType(r.buf))
 	}
 }
@@ -395,7 +403,7 @@ func (a *serverAnswer) flush() error {
 }
 
 func (a *serverAnswer) whole(code int, h http.Header, body []byte) error {
-	if h["Content-Length"] == nil && code != http.StatusNoContent && code != http.StatusNotModified {
+	if h["Content-Length"] == nil && len(body) > 0 { // of an empty body the server knows
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
 	a.begin(code, h)

@@ -185,6 +185,7 @@ func TestWaitUntil(t *testing.T) {
 				order = append(order, "background")
 				return o.put(ctx, "n", 1)
 			})
+			time.Sleep(time.Millisecond) // it would run now, if it could
 			order = append(order, "event")
 			return nil
 		})

@@ -153,6 +153,11 @@ func (o *object) leaveLocked(ev *event) {
 	o.inside--
 	o.bytes -= ev.bytes
 	o.lastUsed = o.rt().uptime()
+	if o.inside == 0 && o.turn != nil {
+		*o.turn = turn{} // is so already
+		turns.Put(o.turn)
+		o.turn = nil
+	}
 }
 
 // run queues ev, runs fn as the event's body on this goroutine, and returns when
@@ -261,6 +266,9 @@ func (o *object) begin(ev *event) error {
 		o.mu.Unlock()
 		return err
 	}
+	if o.turn == nil {
+		o.turn = turns.Get().(*turn)
+	}
 	if o.inst == nil {
 		if ev.kind == kindInternal {
 			o.mu.Unlock()
@@ -310,7 +318,7 @@ func (o *object) construct(ev *event) error {
 		return err
 	}
 	o.inst, ev.inst = st, st
-	o.turn = turn{}
+	*o.turn = turn{}
 	st.pushLocked(cev)
 	o.mu.Unlock()
 
@@ -464,14 +472,16 @@ func (o *object) stopInstanceLocked(cause error) {
 	inst := o.inst
 	inst.dead, inst.cause = true, cause
 	o.inst = nil
-	o.turn = turn{}
+	if o.turn != nil {
+		*o.turn = turn{}
+	}
 	o.points++
 	var after []func()
 	for ev := inst.running; ev != nil; ev = ev.rnext {
 		after = append(after, ev.endContextLocked(context.Canceled))
 	}
-	for _, ev := range inst.watchers { // the constructor's context, if anyone waits for its end
-		after = append(after, ev.endContextLocked(context.Canceled))
+	if inst.watcher != nil {
+		after = append(after, inst.watcher.endContextLocked(context.Canceled))
 	}
 	stops := inst.stops
 	if len(after)+len(stops) == 0 {

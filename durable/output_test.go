@@ -116,7 +116,7 @@ func TestCommitsArePipelined(t *testing.T) {
 		a := rt.obj("a")
 		hold := rt.store.Hold()
 		ran := 0
-		var answered []int
+		answered := make(chan int, 10)
 		for i := range 10 {
 			go func() {
 				do(t.Context(), a, func(ctx context.Context, o *Obj) error {
@@ -126,7 +126,7 @@ func TestCommitsArePipelined(t *testing.T) {
 					}
 					return o.put(ctx, "n", i+1)
 				})
-				answered = append(answered, i)
+				answered <- i
 			}()
 			synctest.Wait()
 		}

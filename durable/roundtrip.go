@@ -54,7 +54,7 @@ func (s *Stub) roundTrip(ctx context.Context, r *http.Request, from *event) (*ht
 			}
 			a.end(err)
 		}()
-		err = s.serve(ctx, from, r, a)
+		err = s.serve(ctx, from, r, &response{out: a})
 	})
 	select {
 	case res := <-a.got:
@@ -83,6 +83,9 @@ type result struct {
 }
 
 func (a *clientAnswer) response(code int, h http.Header, length int64, body io.ReadCloser) *http.Response {
+	if h == nil {
+		h = make(http.Header)
+	}
 	return &http.Response{
 		StatusCode: code, Status: strconv.Itoa(code) + " " + http.StatusText(code), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h.Clone(), ContentLength: length, Body: body, Request: a.req,

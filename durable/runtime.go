@@ -209,6 +209,11 @@ func (rt *Runtime) uptime() time.Duration { return time.Since(rt.started) }
 // goFunc runs f on a goroutine that Close waits for.
 func (rt *Runtime) goFunc(f func()) { rt.wg.Go(f) }
 
+// logLater logs from a goroutine of its own: handlers of a user's logger run under no lock of ours.
+func (rt *Runtime) logLater(level slog.Level, msg string, args ...any) {
+	rt.goFunc(func() { rt.log.Log(context.Background(), level, msg, args...) })
+}
+
 func (rt *Runtime) enter() { rt.active.Add(1) }
 
 func (rt *Runtime) leave() {
@@ -243,7 +248,7 @@ func (rt *Runtime) broken() error {
 func (rt *Runtime) breakDown(cause error) {
 	err := fmt.Errorf("%w: %w", ErrStoreBroken, cause)
 	if rt.brokenErr.CompareAndSwap(nil, &err) {
-		rt.log.Error("store is broken", "error", cause)
+		rt.logLater(slog.LevelError, "store is broken", "error", cause)
 		rt.stop()
 	}
 }

@@ -15,12 +15,12 @@ type State struct {
 	value any // what the constructor returned
 
 	// Guarded by obj.mu.
-	dead     bool
-	cause    error  // why, once dead
-	running  *event // events that started and have not ended, linked by rnext
-	watchers []*event
-	stops    []func()
-	alarm    *alarmRun // the alarm handler that runs now
+	dead    bool
+	cause   error  // why, once dead
+	running *event // events that started and have not ended, linked by rnext
+	watcher *event // the constructor's, if anyone waits for the end of its context
+	stops   []func()
+	alarm   *alarmRun // the alarm handler that runs now
 }
 
 func (s *State) pushLocked(ev *event) {

@@ -270,10 +270,10 @@ func (s *Storage) DeleteAll(ctx context.Context) error {
 		return ErrInTransaction
 	}
 	if !o.exists {
-		o.turn = turn{}
+		*o.turn = turn{}
 		return nil
 	}
-	o.turn = turn{deleteAll: true}
+	*o.turn = turn{deleteAll: true}
 	return nil
 }
 

@@ -31,7 +31,7 @@ func (s *Storage) Transaction(ctx context.Context, fn func(ctx context.Context, 
 	}
 	o := s.obj
 	o.mu.Lock()
-	t := &o.turn
+	t := o.turn
 	tx := &Txn{ev: ev, outer: ev.tx, undo: len(t.undo), alarm: t.alarm, alarmSet: t.alarmSet}
 	ev.tx = tx
 	t.levels++
@@ -68,7 +68,7 @@ func (tx *Txn) end(keep bool) error {
 	if !keep {
 		tx.rollbackLocked()
 	}
-	t := &o.turn
+	t := o.turn
 	t.levels--
 	if t.levels == 0 {
 		t.undo = nil
@@ -99,7 +99,7 @@ func (tx *Txn) rollbackLocked() {
 		}
 	}
 	tx.rolledBack = true
-	t := &tx.ev.obj.turn
+	t := tx.ev.obj.turn
 	t.rollback(tx.undo)
 	t.alarm, t.alarmSet = tx.alarm, tx.alarmSet
 }
