@@ -127,6 +127,10 @@ type commit struct {
 	delta  int64
 	state  atomic.Int32
 	err    error // once state is commitFailed
+
+	// In here to be one allocation with it.
+	batch      store.Batch
+	prev, next store.Header
 }
 
 const (
@@ -449,7 +453,7 @@ func (o *object) commitPointLocked(ev *event) error {
 	if t.empty() {
 		return nil
 	}
-	c, b, err := o.batchLocked()
+	c, err := o.batchLocked()
 	if err != nil {
 		if ev.inst != nil {
 			o.resetLocked(err)
@@ -460,7 +464,7 @@ func (o *object) commitPointLocked(ev *event) error {
 	*t = turn{}
 	o.applying = true
 	o.mu.Unlock()
-	c.handle = o.rt().store.Apply(b)
+	c.handle = o.rt().store.Apply(&c.batch)
 	o.mu.Lock()
 	o.applying = false
 	if o.holder == nil { // a reset took the token away meanwhile
@@ -470,7 +474,7 @@ func (o *object) commitPointLocked(ev *event) error {
 }
 
 // batchLocked makes the turn's batch, and lays it over what is known of the object.
-func (o *object) batchLocked() (*commit, *store.Batch, error) {
+func (o *object) batchLocked() (*commit, error) {
 	t := o.turn
 	rt := o.rt()
 	slices.SortFunc(t.ops, func(a, b store.Op) int { return strings.Compare(a.Key, b.Key) })
@@ -490,21 +494,22 @@ func (o *object) batchLocked() (*commit, *store.Batch, error) {
 	if total := o.ns.total.Add(grown); grown > 0 && total > rt.opts.Limits.NamespaceBytes {
 		o.ns.total.Add(-grown)
 		cause := resetError(ErrQuotaExceeded, fmt.Sprintf(": class %s: limit %d bytes", o.ns.class.name, rt.opts.Limits.NamespaceBytes))
-		return nil, nil, cause
+		return nil, cause
 	}
 
-	b := &store.Batch{Object: o.key(), DeleteAll: t.deleteAll, Ops: t.ops}
+	c := &commit{obj: o, ops: t.ops, wiped: t.deleteAll, delta: grown, prev: o.hdr}
+	b := &c.batch
+	*b = store.Batch{Object: o.key(), DeleteAll: t.deleteAll, Ops: t.ops}
 	if o.exists {
-		prev := o.hdr
-		b.Prev = &prev
+		b.Prev = &c.prev
 	}
 	exists := !t.deleteAll || len(t.ops) > 0 || next.Alarm != (store.Alarm{})
 	if exists {
-		b.Header = &next
+		c.next = next
+		b.Header = &c.next
 	} else {
 		next = store.Header{}
 	}
-	c := &commit{obj: o, ops: t.ops, wiped: t.deleteAll, delta: grown}
 	if next.Alarm != o.hdr.Alarm {
 		c.alarm = next.Alarm.Next
 	}
@@ -539,7 +544,7 @@ func (o *object) batchLocked() (*commit, *store.Batch, error) {
 		o.cache[op.Key] = e
 	}
 	o.pending = append(o.pending, c)
-	return c, b, nil
+	return c, nil
 }
 
 // wholeScan is how many cached keys are sorted for a list before asking the engine is cheaper.
