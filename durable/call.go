@@ -14,14 +14,15 @@ import (
 // Call calls a method of an object: durable.Call(ctx, stub, (*Counter).Add, 5).
 // The method runs as an event, on this goroutine; Call returns when what it did is
 // durable. Argument and result are copied as if they were stored, so caller and
-// object never share memory, and limited to Limits.ArgumentBytes.
+// object never share memory, and limited to Limits.ArgumentBytes. Strings in them
+// must be UTF-8; other bytes go as []byte.
 //
 // method must be a method expression of an exported method of the class's own
 // type; closures, functions, method values and interface methods are [ErrInvalidMethod].
 // An error that the method returns comes back as an [*Error] with Remote set.
 func Call[T, In, Out any](ctx context.Context, s *Stub, method func(T, context.Context, In) (Out, error), in In) (Out, error) {
 	var out Out
-	if err := checkMethod[T](s.n.class, reflect.ValueOf(method).Pointer()); err != nil {
+	if err := checkMethod[T](s, reflect.ValueOf(method).Pointer()); err != nil {
 		return out, err
 	}
 	limit := s.n.rt.opts.Limits.ArgumentBytes
@@ -48,7 +49,7 @@ func Call[T, In, Out any](ctx context.Context, s *Stub, method func(T, context.C
 // Call0 is Call for a method without an argument.
 func Call0[T, Out any](ctx context.Context, s *Stub, method func(T, context.Context) (Out, error)) (Out, error) {
 	var out, result Out
-	if err := checkMethod[T](s.n.class, reflect.ValueOf(method).Pointer()); err != nil {
+	if err := checkMethod[T](s, reflect.ValueOf(method).Pointer()); err != nil {
 		return out, err
 	}
 	err := s.do(ctx, kindCall, 0, func(ev *event, _ *object) error {
@@ -68,7 +69,7 @@ func Call0[T, Out any](ctx context.Context, s *Stub, method func(T, context.Cont
 
 // Exec is Call for a method that returns only an error.
 func Exec[T, In any](ctx context.Context, s *Stub, method func(T, context.Context, In) error, in In) error {
-	if err := checkMethod[T](s.n.class, reflect.ValueOf(method).Pointer()); err != nil {
+	if err := checkMethod[T](s, reflect.ValueOf(method).Pointer()); err != nil {
 		return err
 	}
 	arg, size, err := copyValue(in, s.n.rt.opts.Limits.ArgumentBytes)
@@ -82,7 +83,7 @@ func Exec[T, In any](ctx context.Context, s *Stub, method func(T, context.Contex
 
 // Exec0 is Call for a method without an argument that returns only an error.
 func Exec0[T any](ctx context.Context, s *Stub, method func(T, context.Context) error) error {
-	if err := checkMethod[T](s.n.class, reflect.ValueOf(method).Pointer()); err != nil {
+	if err := checkMethod[T](s, reflect.ValueOf(method).Pointer()); err != nil {
 		return err
 	}
 	return s.do(ctx, kindCall, 0, func(ev *event, _ *object) error {
@@ -97,8 +98,12 @@ type methodInfo struct {
 	receiver, name string
 }
 
-// checkMethod reports why the function at pc is no method that callers of c may name.
-func checkMethod[T any](c *class, pc uintptr) error {
+// checkMethod reports why the function at pc is no method that can be called through s.
+func checkMethod[T any](s *Stub, pc uintptr) error {
+	if s == nil {
+		return fmt.Errorf("%w: the stub is nil", ErrInvalidMethod)
+	}
+	c := s.n.class
 	if t := reflect.TypeFor[T](); t != c.typ {
 		return fmt.Errorf("%w: objects of class %s are %s, not %s", ErrInvalidMethod, c.name, c.typ, t)
 	}

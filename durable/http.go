@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/perdure/perdure/store"
 )
@@ -17,7 +18,10 @@ import (
 // ServeHTTP passes the request on to the object, as an event that runs on this
 // goroutine, and answers when what the object did is durable. The body is read
 // whole before the event is queued, so that a slow client holds nothing (promise
-// 3). Failures of the runtime become a status by one table: see errorStatus.
+// 3 in docs/design.md). Failures of the runtime become a status: 503 with
+// Retry-After for an overloaded object and at shutdown, 413 for a body over the
+// limit, 507 over the quota, 501 without a handler, 508 for a chain of calls that
+// would wait for itself, 504 after the caller's deadline, 500 for everything else.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &struct {
 		response
@@ -25,6 +29,12 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}{out: serverAnswer{w: w, head: r.Method == http.MethodHead}}
 	out := &x.out
 	x.response.out = out
+	if r.Body != nil && r.Body != http.NoBody && !s.n.class.opts.StreamBody {
+		// A body that is still arriving when the runtime begins to drain is too late.
+		x.arrived = context.AfterFunc(s.n.rt.drain, func() {
+			http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+		})
+	}
 	ctx := r.Context()
 	var err error
 	if s.from == nil && ctx.Value(eventKey{}) == nil {
@@ -72,7 +82,7 @@ func writeError(w http.ResponseWriter, err error) {
 	text := http.StatusText(code)
 	var lim *LimitError
 	if code == http.StatusRequestEntityTooLarge && errors.As(err, &lim) {
-		text = fmt.Sprintf("%s: limit %d bytes", text, lim.Limit)
+		text = fmt.Sprintf("%s: at least %d bytes, limit %d", text, lim.Size, lim.Limit)
 	}
 	if retry != "" {
 		w.Header().Set("Retry-After", retry)
@@ -89,6 +99,9 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, resp *re
 	rt := s.n.rt
 	stream := s.n.class.opts.StreamBody
 	req, held, err := rt.newRequest(r, stream)
+	if resp.arrived != nil {
+		resp.arrived()
+	}
 	if err != nil {
 		return err
 	}
@@ -183,6 +196,9 @@ func (rt *Runtime) readBody(r io.Reader, length int64, limit int) ([]byte, error
 		if err == io.EOF {
 			return buf, nil
 		}
+		if err != nil && rt.draining.Load() {
+			return fail(notStarted(ErrShutdown))
+		}
 		if err != nil {
 			var tooLarge *http.MaxBytesError
 			if errors.As(err, &tooLarge) {
@@ -213,9 +229,10 @@ type answer interface {
 // response is what an object's handler writes to. Nothing reaches the answer
 // before the event's end or a Flush, and then only once it is safe (promise 5).
 type response struct {
-	rt  *Runtime
-	ev  *event
-	out answer
+	rt      *Runtime
+	ev      *event
+	out     answer
+	arrived func() bool // to be called once the request's body has been read
 
 	mu      sync.Mutex // handlers sometimes write from several goroutines
 	header  http.Header

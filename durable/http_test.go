@@ -1,10 +1,13 @@
 package durable_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -573,4 +576,31 @@ func TestErrorStatus(t *testing.T) {
 			t.Errorf("closed: %d, want 503", got)
 		}
 	})
+}
+
+// TestDrainDropsBodiesThatAreStillArriving: an event that can't start any more holds nothing up.
+func TestDrainDropsBodiesThatAreStillArriving(t *testing.T) {
+	rt := open(t, nil, nil)
+	srv := httptest.NewServer(rt.obj("a"))
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetReadDeadline(time.Now().Add(20 * time.Second)) // rather than to hang if it fails
+	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: do\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+	answers := bufio.NewReader(conn)
+	if line, err := answers.ReadString('\n'); !strings.Contains(line, "100") {
+		t.Fatalf("first line = %q, %v: want that the body is being read", line, err)
+	}
+	answers.ReadString('\n')
+	go rt.Shutdown(t.Context())
+	resp, err := http.ReadResponse(answers, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("status = %d, want 503", resp.StatusCode)
+	}
 }

@@ -106,11 +106,14 @@ func TestNames(t *testing.T) {
 		return nil
 	})
 	var names []string
-	for name, id := range n.Names(t.Context(), "", nil) {
-		if id != n.IDFromName(name) {
-			t.Errorf("Names: %q has another id", name)
+	for o, err := range n.Names(t.Context(), "", nil) {
+		if err != nil {
+			t.Fatal(err)
 		}
-		names = append(names, name)
+		if o.ID != n.IDFromName(o.Name) {
+			t.Errorf("Names: %q has another id", o.Name)
+		}
+		names = append(names, o.Name)
 	}
 	if got := strings.Join(names, ","); got != ",a,a\x00b,ü" {
 		t.Errorf("Names() = %q", got)

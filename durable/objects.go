@@ -42,14 +42,19 @@ func (n *Namespace) Objects(ctx context.Context, after ID) iter.Seq2[ObjectInfo,
 
 // Names returns the names of the objects that have data and a known name that
 // begins with prefix, in the order of bytes, from the one after the given name on,
-// if that is not nil, with their ids.
-func (n *Namespace) Names(ctx context.Context, prefix string, after *string) iter.Seq2[string, ID] {
-	return func(yield func(string, ID) bool) {
-		err := n.n.rt.store.Names(ctx, n.n.number, prefix, after, func(name string, id [32]byte) bool {
-			return yield(name, ID{n.n.number, id})
+// if that is not nil. Of the information only ID and Name are filled in.
+func (n *Namespace) Names(ctx context.Context, prefix string, after *string) iter.Seq2[ObjectInfo, error] {
+	rt := n.n.rt
+	return func(yield func(ObjectInfo, error) bool) {
+		if err := rt.broken(); err != nil {
+			yield(ObjectInfo{}, err)
+			return
+		}
+		err := rt.store.Names(ctx, n.n.number, prefix, after, func(name string, id [32]byte) bool {
+			return yield(ObjectInfo{ID: ID{n.n.number, id}, Name: name, Named: true}, nil)
 		})
 		if err != nil {
-			n.n.rt.log.Error("names cannot be read", "class", n.n.class.name, "error", n.n.rt.storeFailed("names", err))
+			yield(ObjectInfo{}, rt.storeFailed("names of "+n.n.class.name, err))
 		}
 	}
 }

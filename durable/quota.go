@@ -105,12 +105,13 @@ func (rt *Runtime) recount() {
 			sum += h.Size
 			return rt.life.Err() == nil
 		})
+		if rt.life.Err() != nil {
+			return
+		}
 		if err != nil {
 			rt.log.Error("sizes cannot be read", "class", n.class.name, "error", rt.storeFailed("recount", err))
 			return
 		}
-		if rt.life.Err() == nil {
-			n.total.Add(sum - before) // what changed since, it knows itself
-		}
+		n.total.Add(sum - before) // what changed since, it knows itself
 	}
 }

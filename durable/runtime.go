@@ -73,6 +73,9 @@ type namespace struct {
 // Open starts a runtime on a store, which it owns from then on: Close closes it.
 // The namespaces of classes that the store has not seen are entered in it.
 func Open(s store.Store, opts *Options) (*Runtime, error) {
+	if s == nil {
+		return nil, errors.New("durable: Open needs a store")
+	}
 	rt := &Runtime{
 		opts: opts.withDefaults(), store: s, clock: new(clock), started: time.Now(),
 		namespaces: make(map[string]*namespace), quiet: make(chan struct{}, 1), closed: make(chan struct{}),

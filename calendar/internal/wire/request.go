@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -72,7 +73,7 @@ func ReadJSON(r *http.Request) (jsonvalue.Value, error) {
 	}
 	v, err := jsonvalue.Parse(body)
 	if err == jsonvalue.ErrTooDeep {
-		return nil, BadRequest("JSON nested too deeply")
+		return nil, BadRequest(fmt.Sprintf("JSON nested too deeply, limit %d", jsonvalue.MaxDepth))
 	}
 	if err != nil {
 		return nil, BadRequest("Invalid JSON")

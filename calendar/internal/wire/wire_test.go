@@ -66,7 +66,7 @@ func TestReadJSON(t *testing.T) {
 		{"fine", `{"a":1}`, 0, ""},
 		{"empty", "", 400, "Invalid JSON"},
 		{"broken", "{", 400, "Invalid JSON"},
-		{"deep", strings.Repeat("[", 2000) + strings.Repeat("]", 2000), 400, "JSON nested too deeply"},
+		{"deep", strings.Repeat("[", 2000) + strings.Repeat("]", 2000), 400, "JSON nested too deeply, limit 512"},
 		{"at the limit", `"` + strings.Repeat("x", MaxBody-2) + `"`, 0, ""},
 		{"over the limit", `"` + strings.Repeat("x", MaxBody-1) + `"`, 413, "Request body too large"},
 	} {

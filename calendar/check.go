@@ -1,0 +1,245 @@
+package calendar
+
+import (
+	"fmt"
+	"net/mail"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/perdure/perdure/calendar/ical"
+)
+
+// What a field may hold. Errors name the field, what was wrong, and what to send.
+
+const (
+	maxTitle = 1000
+	maxText  = 64 << 10
+	maxItems = 500
+)
+
+var (
+	statuses       = []string{"confirmed", "tentative", "cancelled"}
+	visibilities   = []string{"public", "private", "confidential"}
+	availabilities = []string{"free", "busy"}
+	answers        = []string{"accepted", "declined", "tentative", "needs-action"}
+	roles          = []string{"required", "optional"}
+	kinds          = []string{"individual", "group", "resource", "room"}
+	reminderTypes  = []string{"email", "notification"}
+	frequencies    = []string{"daily", "weekly", "monthly", "yearly"}
+
+	adhdCategories = []string{"focus", "routine", "important", "urgent", "long-term", "quick-task",
+		"high-energy", "low-energy", "personal", "work"}
+	adhdPattern = regexp.MustCompile(`^[a-zA-Z0-9\s\-_]{1,30}$`)
+)
+
+// check validates what does not depend on the event that is changed, and brings
+// words into lower case.
+func (c *EventChange) check() error {
+	if c.Title.Set && strings.TrimSpace(c.Title.Value) == "" {
+		return invalid("title", "an event needs a title; send some text, for example %q.", "Dentist")
+	}
+	for _, f := range []struct {
+		name string
+		opt  *Opt[string]
+		max  int
+	}{
+		{"title", &c.Title, maxTitle}, {"description", &c.Description, maxText}, {"location", &c.Location, maxTitle},
+	} {
+		if err := checkLength(f.name, f.opt.Value, f.max); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		opt   *Opt[string]
+		words []string
+	}{
+		{"status", &c.Status, statuses}, {"visibility", &c.Visibility, visibilities}, {"availability", &c.Availability, availabilities},
+	} {
+		if err := checkWord(f.name, &f.opt.Value, f.words); err != nil {
+			return err
+		}
+	}
+	if err := checkColor(&c.Color.Value); err != nil {
+		return err
+	}
+	if err := checkADHDCategory("adhdCategory", c.ADHDCategory.Value); err != nil {
+		return err
+	}
+	if err := checkNumber("focusPriority", c.Focus.Value, 10); err != nil {
+		return err
+	}
+	if err := checkNumber("energyLevel", c.Energy.Value, 5); err != nil {
+		return err
+	}
+	if err := checkList("categories", c.Categories.Value); err != nil {
+		return err
+	}
+	if err := checkList("relatedTasks", c.RelatedTasks.Value); err != nil {
+		return err
+	}
+	if err := checkParticipants(c.Participants.Value); err != nil {
+		return err
+	}
+	if err := checkReminders(c.Reminders.Value); err != nil {
+		return err
+	}
+	if c.Recurrence.Value != nil {
+		return c.Recurrence.Value.check()
+	}
+	return nil
+}
+
+func checkLength(field, s string, limit int) error {
+	if len(s) > limit {
+		return invalid(field, "%d bytes are too long; send at most %d.", len(s), limit)
+	}
+	return nil
+}
+
+// checkWord allows one of some words, in any case, and "".
+func checkWord(field string, s *string, words []string) error {
+	if *s == "" {
+		return nil
+	}
+	word := strings.ToLower(strings.TrimSpace(*s))
+	if !slices.Contains(words, word) {
+		return invalid(field, "%q is not one of %s; send for example %q.", clip(*s, 60), strings.Join(words, ", "), words[0])
+	}
+	*s = word
+	return nil
+}
+
+func checkNumber(field string, n, limit int) error {
+	if n < 0 || n > limit {
+		return invalid(field, "%d is out of range; send a whole number from 1 to %d, for example %d.", n, limit, (limit+1)/2)
+	}
+	return nil
+}
+
+func checkADHDCategory(field, s string) error {
+	if s == "" || slices.Contains(adhdCategories, s) || adhdPattern.MatchString(s) {
+		return nil
+	}
+	return invalid(field, "%q is neither one of %s nor a name of at most 30 letters, digits, spaces, - and _; send for example %q.",
+		clip(s, 60), strings.Join(adhdCategories, ", "), "focus")
+}
+
+func checkList(field string, list []string) error {
+	if len(list) > maxItems {
+		return invalid(field, "%d entries are too many; send at most %d.", len(list), maxItems)
+	}
+	for _, s := range list {
+		if strings.TrimSpace(s) == "" {
+			return invalid(field, "an entry is empty; leave it out, or send [] to clear the list.")
+		}
+		if err := checkLength(field, s, maxTitle); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkParticipants(list []Participant) error {
+	if len(list) > maxItems {
+		return invalid("participants", "%d are too many; send at most %d.", len(list), maxItems)
+	}
+	seen := make(map[string]bool)
+	for i := range list {
+		p := &list[i]
+		field := fmt.Sprintf("participants[%d]", i)
+		p.Email = strings.TrimSpace(p.Email)
+		addr, err := mail.ParseAddress(p.Email)
+		if err != nil || addr.Address != p.Email {
+			return invalid(field+".email", "%q is not an e-mail address; send one like anna@example.org.", clip(p.Email, 80))
+		}
+		if seen[addressKey(p.Email)] {
+			return invalid(field+".email", "%q is in the list twice; send each address once.", clip(p.Email, 80))
+		}
+		seen[addressKey(p.Email)] = true
+		if err := checkLength(field+".name", p.Name, maxTitle); err != nil {
+			return err
+		}
+		if err := checkWord(field+".status", &p.Status, answers); err != nil {
+			return err
+		}
+		if err := checkWord(field+".role", &p.Role, roles); err != nil {
+			return err
+		}
+		if err := checkWord(field+".type", &p.Type, kinds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkReminders(list []Reminder) error {
+	if len(list) > 50 {
+		return invalid("reminders", "%d are too many; send at most 50.", len(list))
+	}
+	for i := range list {
+		field := fmt.Sprintf("reminders[%d]", i)
+		if list[i].Type == "" {
+			list[i].Type = "notification"
+		}
+		if err := checkWord(field+".type", &list[i].Type, reminderTypes); err != nil {
+			return err
+		}
+		if m := list[i].MinutesBefore; m < 0 || m > 366*24*60 {
+			return invalid(field+".minutesBefore", "%d is out of range; send minutes before the start, for example 15.", m)
+		}
+	}
+	return nil
+}
+
+func (r *Recurrence) check() error {
+	const field = "recurrenceRule"
+	if r.Frequency == "" {
+		return invalid(field+".frequency", `it is missing; send one of %s, for example {"frequency":"weekly","byDay":["MO"]}.`, strings.Join(frequencies, ", "))
+	}
+	if err := checkWord(field+".frequency", &r.Frequency, frequencies); err != nil {
+		return err
+	}
+	switch {
+	case r.Interval < 0 || r.Interval > 1000:
+		return invalid(field+".interval", "%d is out of range; send a whole number from 1 to 1000, for example 2.", r.Interval)
+	case r.Count < 0 || r.Count > 100_000:
+		return invalid(field+".count", "%d is out of range; send a whole number from 1 to 100000, for example 10.", r.Count)
+	case r.Count > 0 && r.Until != "":
+		return invalid(field, "count and until exclude each other; send one of them.")
+	}
+	for i, d := range r.ByDay {
+		d = strings.ToUpper(strings.TrimSpace(d))
+		if _, err := ical.ParseRule("FREQ=YEARLY;BYDAY=" + d); err != nil || strings.Contains(d, ",") || strings.Contains(d, ";") {
+			return invalid(field+".byDay", "%q is no weekday; send MO, TU, WE, TH, FR, SA or SU, with a number for monthly and yearly rules, for example 2TU or -1FR.", clip(r.ByDay[i], 20))
+		}
+		if len(d) > 2 && (r.Frequency == "weekly" || r.Frequency == "daily") {
+			return invalid(field+".byDay", "%q has a number, which only monthly and yearly rules may have; send %q.", d, d[len(d)-2:])
+		}
+		r.ByDay[i] = d
+	}
+	for _, l := range []struct {
+		name   string
+		list   []int
+		lo, hi int
+		help   string
+	}{
+		{"byMonthDay", r.ByMonthDay, -31, 31, "days from 1 to 31, or from -31 to -1 counted from the month's end"},
+		{"byMonth", r.ByMonth, 1, 12, "months from 1 to 12"},
+		{"bySetPos", r.BySetPos, -366, 366, "positions such as 1 or -1"},
+	} {
+		for _, n := range l.list {
+			if n < l.lo || n > l.hi || n == 0 {
+				return invalid(field+"."+l.name, "%d is out of range; send %s.", n, l.help)
+			}
+		}
+	}
+	if len(r.ByMonthDay) > 0 && r.Frequency == "weekly" {
+		return invalid(field+".byMonthDay", "a weekly rule can't have it; send byDay, or the frequency monthly.")
+	}
+	if len(r.BySetPos) > 0 && len(r.ByDay)+len(r.ByMonthDay)+len(r.ByMonth) == 0 {
+		return invalid(field+".bySetPos", "it selects among other parts; send byDay, byMonthDay or byMonth with it.")
+	}
+	return nil
+}

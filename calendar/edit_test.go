@@ -1,0 +1,416 @@
+package calendar_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdure/perdure/calendar"
+)
+
+// odd is an event full of things that this program knows nothing about.
+const odd = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//odd//odd//EN\r\nX-WR-CALNAME;X-P=\"a;b\":odd\r\nBEGIN:VEVENT\r\n" +
+	"UID:odd\r\nDTSTAMP:20260101T000000Z\r\nDTSTART;X-SRC=1;TZID=\"/odd.example/Europe/Vienna\":20260310T090000\r\nDURATION:PT45M\r\n" +
+	"SUMMARY;LANGUAGE=de:Zahn\\,arzt\r\nX-UNKNOWN;X-B=2;X-A=\"1,2\":a\\;b\r\nATTACH;FMTTYPE=text/plain;ENCODING=BASE64;VALUE=BINARY:\r\n  aGVsbG8=\r\n" +
+	"ORGANIZER;CN=Alice:mailto:alice@example.org\r\nATTENDEE;X-NUM=1;PARTSTAT=ACCEPTED;CN=\"Bob, B.\":mailto:bob@example.org\r\nATTENDEE;PARTSTAT=DECLINED:mailto:carol@example.org\r\n" +
+	"BEGIN:VALARM\r\nACTION:AUDIO\r\nTRIGGER:-PT5M\r\nX-SOUND:ding\r\nEND:VALARM\r\nBEGIN:X-THING\r\nX-K:v\r\nEND:X-THING\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+
+// changedLines returns the lines of b that a has not, and those of a that b has not.
+func changedLines(a, b string) (added, removed []string) {
+	minus := func(x, y string) []string {
+		left := strings.Split(y, "\r\n")
+		var out []string
+		for line := range strings.SplitSeq(x, "\r\n") {
+			found := false
+			for i, l := range left {
+				if l == line {
+					left, found = append(left[:i:i], left[i+1:]...), true
+					break
+				}
+			}
+			if !found {
+				out = append(out, line)
+			}
+		}
+		return out
+	}
+	return minus(b, a), minus(a, b)
+}
+
+func (b *testbed) update(t testing.TB, id string, c calendar.EventChange, how calendar.Edit) calendar.Result {
+	t.Helper()
+	r, err := b.UpdateEvent(t.Context(), "personal", id, c, how)
+	if err != nil {
+		t.Fatalf("UpdateEvent(%s): %v", id, err)
+	}
+	return r
+}
+
+// withoutStamps drops the lines that every change sets.
+func withoutStamps(lines []string) []string {
+	var out []string
+	for _, l := range lines {
+		if !strings.HasPrefix(l, "DTSTAMP") && !strings.HasPrefix(l, "LAST-MODIFIED") {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// withoutTimezone drops the VTIMEZONE that every change adds where it is missing.
+func withoutTimezone(raw string) string {
+	const end = "END:VTIMEZONE\r\n"
+	from, to := strings.Index(raw, "BEGIN:VTIMEZONE"), strings.Index(raw, end)
+	if from < 0 || to < from {
+		return raw
+	}
+	return raw[:from] + raw[to+len(end):]
+}
+
+func TestOnlyWhatWasAskedForChanges(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		change         calendar.EventChange
+		added, removed []string
+	}{
+		{"title", calendar.EventChange{Title: calendar.To("Arzt")}, []string{"SUMMARY;LANGUAGE=de:Arzt"}, []string{`SUMMARY;LANGUAGE=de:Zahn\,arzt`}},
+		{"start", calendar.EventChange{Start: calendar.To("2026-03-10T11:00"), TimeZone: calendar.To("Europe/Vienna")},
+			[]string{"SEQUENCE:1", "DTSTART;X-SRC=1;TZID=Europe/Vienna:20260310T110000"}, []string{`DTSTART;X-SRC=1;TZID="/odd.example/Europe/Vienna":20260310T090000`}},
+		{"same zone", calendar.EventChange{Start: calendar.To("2026-03-10T10:00:00Z")},
+			[]string{"SEQUENCE:1", `DTSTART;X-SRC=1;TZID="/odd.example/Europe/Vienna":20260310T110000`}, []string{`DTSTART;X-SRC=1;TZID="/odd.example/Europe/Vienna":20260310T090000`}},
+		{"end", calendar.EventChange{End: calendar.To("2026-03-10T10:00:00Z")},
+			[]string{"SEQUENCE:1", `DTEND;TZID=/odd.example/Europe/Vienna:20260310T110000`}, []string{"DURATION:PT45M"}},
+		{"place", calendar.EventChange{Location: calendar.To("Linz")}, []string{"SEQUENCE:1", "LOCATION:Linz"}, nil},
+		{"the same reminder", calendar.EventChange{Reminders: calendar.To([]calendar.Reminder{{Type: "notification", MinutesBefore: 5}})}, nil, nil},
+		{"participants", calendar.EventChange{Participants: calendar.To([]calendar.Participant{{Email: "BOB@example.org", Status: "needs-action"}, {Email: "dan@example.org", Role: "optional"}})},
+			[]string{"ATTENDEE;CUTYPE=INDIVIDUAL;ROLE=OPT-PARTICIPANT;PARTSTAT=NEEDS-ACTION;RSVP=", " TRUE:mailto:dan@example.org"}, []string{"ATTENDEE;PARTSTAT=DECLINED:mailto:carol@example.org"}},
+		{"color", calendar.EventChange{Color: calendar.To("#4682b5")}, []string{"COLOR:steelblue", "X-APPLE-CALENDAR-COLOR:#4682b5"}, nil},
+		{"status", calendar.EventChange{Status: calendar.To("Tentative"), Visibility: calendar.To("private"), Availability: calendar.To("free")},
+			[]string{"STATUS:TENTATIVE", "CLASS:PRIVATE", "TRANSP:TRANSPARENT"}, nil},
+		{"to all-day", calendar.EventChange{IsAllDay: calendar.To(true)}, []string{"SEQUENCE:1", "DTEND;VALUE=DATE:20260311", "DTSTART;X-SRC=1;VALUE=DATE:20260310"},
+			[]string{"DURATION:PT45M", `DTSTART;X-SRC=1;TZID="/odd.example/Europe/Vienna":20260310T090000`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newTestbed(t, nil)
+			b.server.put("personal", "odd.ics", odd)
+			b.update(t, "odd", tt.change, calendar.Edit{})
+			raw := withoutTimezone(b.server.data("personal", "odd.ics"))
+			added, removed := changedLines(odd, raw)
+			sortStrings := cmp.Transformer("sort", func(in []string) map[string]int {
+				out := map[string]int{}
+				for _, s := range in {
+					out[s]++
+				}
+				return out
+			})
+			if diff := cmp.Diff(tt.added, withoutStamps(added), sortStrings); diff != "" {
+				t.Errorf("added lines (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.removed, withoutStamps(removed), sortStrings); diff != "" {
+				t.Errorf("removed lines (-want +got):\n%s", diff)
+			}
+			stamped := len(tt.added)+len(tt.removed) > 0
+			if got := strings.Contains(raw, "LAST-MODIFIED") && !strings.Contains(raw, "DTSTAMP:20260101T000000Z"); got != stamped {
+				t.Errorf("stamped %v, want %v:\n%s", got, stamped, raw)
+			}
+		})
+	}
+}
+
+func TestClearing(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.put("personal", "odd.ics", odd)
+	b.update(t, "odd", calendar.EventChange{
+		Description: calendar.To("text"), Location: calendar.To("x"), Categories: calendar.To([]string{"a", "b,c"}), Focus: calendar.To(3),
+		Energy: calendar.To(5), ADHDCategory: calendar.To("focus"), Color: calendar.To("red"), RelatedTasks: calendar.To([]string{"t1", "t2"}),
+		Recurrence: calendar.To(&calendar.Recurrence{Frequency: "daily", Count: 3}), Status: calendar.To("confirmed"),
+	}, calendar.Edit{})
+	full, err := b.GetEvent(t.Context(), "personal", "odd", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := full.Event
+	if e.Description != "text" || !cmp.Equal(e.Categories, []string{"a", "b,c"}) || e.Focus != 3 || e.Energy != 5 || e.Color != "red" ||
+		!cmp.Equal(e.RelatedTasks, []string{"t1", "t2"}) || e.Recurrence == nil || e.Recurrence.Count != 3 || e.Status != "confirmed" || full.Scope != "series" {
+		t.Errorf("set: %+v", e)
+	}
+	b.update(t, "odd", calendar.EventChange{
+		Description: calendar.To(""), Location: calendar.To(""), Categories: calendar.To[[]string](nil), Focus: calendar.To(0),
+		Energy: calendar.To(0), ADHDCategory: calendar.To(""), Color: calendar.To(""), RelatedTasks: calendar.To([]string{}),
+		Recurrence: calendar.To[*calendar.Recurrence](nil), Status: calendar.To(""),
+	}, calendar.Edit{})
+	added, removed := changedLines(odd, withoutTimezone(b.server.data("personal", "odd.ics")))
+	if diff := cmp.Diff([]string{"SEQUENCE:2"}, withoutStamps(added)); diff != "" || len(withoutStamps(removed)) > 0 {
+		t.Errorf("what is left after clearing (-want +got):\n%s; lost %q", diff, removed)
+	}
+}
+
+func TestConflicts(t *testing.T) {
+	theirs := strings.Replace(odd, "Zahn\\,arzt", "Theirs", 1)
+	for _, tt := range []struct {
+		name   string
+		server string // what another client stored since we read
+		change calendar.EventChange
+		etag   bool // the caller sends the one he read
+		want   error
+	}{
+		{"another field changed", theirs, calendar.EventChange{Location: calendar.To("Linz")}, false, nil},
+		{"the same field changed", theirs, calendar.EventChange{Title: calendar.To("Ours")}, false, calendar.ErrConflict},
+		{"the same field to the same", theirs, calendar.EventChange{Title: calendar.To("Theirs")}, false, nil},
+		{"another field, with the old etag", theirs, calendar.EventChange{Location: calendar.To("Linz")}, true, calendar.ErrConflict},
+		{"unchanged, with its etag", "", calendar.EventChange{Title: calendar.To("Ours")}, true, nil},
+		{"an answer came in", strings.Replace(odd, "PARTSTAT=DECLINED", "PARTSTAT=ACCEPTED", 1),
+			calendar.EventChange{Participants: calendar.To([]calendar.Participant{{Email: "carol@example.org"}})}, false, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newTestbed(t, nil)
+			b.server.put("personal", "odd.ics", odd)
+			page := b.list(t, year)
+			how := calendar.Edit{}
+			if tt.etag {
+				how.ETag = page.Events[0].ETag
+			}
+			if tt.server != "" {
+				b.server.put("personal", "odd.ics", tt.server)
+			}
+			before := b.server.data("personal", "odd.ics")
+			_, err := b.UpdateEvent(t.Context(), "personal", "odd", tt.change, how)
+			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+				t.Errorf("UpdateEvent = %v, want %v", err, tt.want)
+			}
+			if now := b.server.data("personal", "odd.ics"); tt.want != nil && now != before {
+				t.Errorf("a conflict wrote:\n%s", now)
+			} else if tt.name == "an answer came in" && !strings.Contains(now, "PARTSTAT=ACCEPTED:mailto:carol") {
+				t.Errorf("the answer was lost:\n%s", now)
+			}
+		})
+	}
+}
+
+// A 412 is tried once more, on the object as it is then.
+func TestPreconditionFailed(t *testing.T) {
+	for _, times := range []int{1, 2} {
+		b := newTestbed(t, nil)
+		b.server.put("personal", "odd.ics", odd)
+		b.list(t, year)
+		left := times
+		b.server.before = func(method, path string) {
+			if method == "PUT" && left > 0 {
+				left--
+				b.server.put("personal", "odd.ics", strings.Replace(odd, "X-K:v", "X-K:changed"+strings.Repeat("!", left), 1))
+			}
+		}
+		_, err := b.UpdateEvent(t.Context(), "personal", "odd", calendar.EventChange{Title: calendar.To("Ours")}, calendar.Edit{})
+		now := b.server.data("personal", "odd.ics")
+		if times == 1 && (err != nil || !strings.Contains(now, "X-K:changed") || !strings.Contains(now, "LANGUAGE=de:Ours")) {
+			t.Errorf("after one 412: %v\n%s", err, now)
+		}
+		if times == 2 && !errors.Is(err, calendar.ErrConflict) {
+			t.Errorf("after two 412s: %v", err)
+		}
+	}
+}
+
+const weekly = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//t//t//EN\r\nBEGIN:VEVENT\r\nUID:w\r\nDTSTAMP:20260101T000000Z\r\nSEQUENCE:4\r\n" +
+	"DTSTART;TZID=Europe/Vienna:20260302T090000\r\nDTEND;TZID=Europe/Vienna:20260302T100000\r\nSUMMARY:Standup\r\nX-KEEP:1\r\n" +
+	"RRULE:FREQ=WEEKLY;BYDAY=MO;UNTIL=20260427T070000Z\r\nEXDATE;TZID=Europe/Vienna:20260309T090000\r\n" +
+	"BEGIN:VALARM\r\nACTION:DISPLAY\r\nDESCRIPTION:x\r\nTRIGGER:-PT10M\r\nEND:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+
+func starts(events []calendar.Event) []string {
+	var out []string
+	for _, e := range events {
+		out = append(out, e.Start.String()[:16]+" "+e.Title)
+	}
+	return out
+}
+
+func (b *testbed) wantStarts(t testing.TB, what string, want ...string) calendar.Events {
+	t.Helper()
+	got := b.list(t, year)
+	if diff := cmp.Diff(want, starts(got.Events)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+	return got
+}
+
+func TestOccurrences(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.put("personal", "w.ics", weekly)
+	page := b.wantStarts(t, "before", "2026-03-02T08:00 Standup", "2026-03-16T08:00 Standup", "2026-03-23T08:00 Standup", "2026-03-30T07:00 Standup",
+		"2026-04-06T07:00 Standup", "2026-04-13T07:00 Standup", "2026-04-20T07:00 Standup", "2026-04-27T07:00 Standup")
+	third := page.Events[2]
+	if third.RecurrenceID != "2026-03-23T08:00:00Z" || third.SeriesID != "w" || third.ID != "w" || third.TimeZone != "Europe/Vienna" {
+		t.Errorf("occurrence %+v", third)
+	}
+
+	r := b.update(t, "w", calendar.EventChange{Start: calendar.To("2026-03-24T10:00"), TimeZone: calendar.To("Europe/Vienna"), Title: calendar.To("Moved")}, calendar.Edit{RecurrenceID: third.RecurrenceID})
+	if r.Scope != "occurrence" || r.Event.RecurrenceID != third.RecurrenceID || r.Event.End.String() != "2026-03-24T10:00:00.000Z" {
+		t.Errorf("occurrence updated: %+v", r)
+	}
+	raw := b.server.data("personal", "w.ics")
+	if !strings.Contains(raw, "RECURRENCE-ID;TZID=Europe/Vienna:20260323T090000") || strings.Count(raw, "X-KEEP:1") != 2 ||
+		strings.Count(raw, "SEQUENCE:4") != 1 || strings.Count(raw, "SEQUENCE:5") != 1 || strings.Count(raw, "BEGIN:VALARM") != 2 {
+		t.Errorf("override:\n%s", raw)
+	}
+	// Again: the same override.
+	b.update(t, "w", calendar.EventChange{Title: calendar.To("Moved 2")}, calendar.Edit{RecurrenceID: third.RecurrenceID})
+	if raw := b.server.data("personal", "w.ics"); strings.Count(raw, "BEGIN:VEVENT") != 2 || strings.Count(raw, "SEQUENCE:5") != 1 {
+		t.Errorf("second change of the override:\n%s", raw)
+	}
+	if _, err := b.DeleteEvent(t.Context(), "personal", "w", calendar.Edit{RecurrenceID: "2026-03-16T08:00:00Z"}); err != nil {
+		t.Fatal(err)
+	}
+	b.wantStarts(t, "after both", "2026-03-02T08:00 Standup", "2026-03-24T09:00 Moved 2", "2026-03-30T07:00 Standup",
+		"2026-04-06T07:00 Standup", "2026-04-13T07:00 Standup", "2026-04-20T07:00 Standup", "2026-04-27T07:00 Standup")
+
+	// The series two hours later and on Tuesdays: exceptions, the override and the rule follow.
+	r = b.update(t, "w", calendar.EventChange{Start: calendar.To("2026-03-03T11:00"), TimeZone: calendar.To("Europe/Vienna")}, calendar.Edit{})
+	if r.Scope != "series" {
+		t.Errorf("scope %q", r.Scope)
+	}
+	b.wantStarts(t, "the series moved", "2026-03-03T10:00 Standup", "2026-03-24T09:00 Moved 2", "2026-03-31T09:00 Standup",
+		"2026-04-07T09:00 Standup", "2026-04-14T09:00 Standup", "2026-04-21T09:00 Standup", "2026-04-28T09:00 Standup")
+	raw = b.server.data("personal", "w.ics")
+	for _, want := range []string{"BYDAY=TU", "UNTIL=20260428T090000Z", "20260310T110000", "RECURRENCE-ID;TZID=Europe/Vienna:20260324T110000"} {
+		if !strings.Contains(raw, want) {
+			t.Errorf("moved series lacks %q:\n%s", want, raw)
+		}
+	}
+
+	// The override goes with its occurrence; the rest of the series stays.
+	if _, err := b.DeleteEvent(t.Context(), "personal", "w", calendar.Edit{RecurrenceID: "2026-03-24T10:00:00Z"}); err != nil {
+		t.Fatal(err)
+	}
+	b.update(t, "w", calendar.EventChange{Recurrence: calendar.To(&calendar.Recurrence{Frequency: "weekly", ByDay: []string{"TU"}, Until: "2026-04-07"})}, calendar.Edit{})
+	b.wantStarts(t, "a shorter rule", "2026-03-03T10:00 Standup", "2026-03-31T09:00 Standup", "2026-04-07T09:00 Standup")
+	for _, id := range []string{"2026-03-03T10:00:00Z", "2026-03-31T09:00:00Z", "2026-04-07T09:00:00Z"} {
+		if _, err := b.DeleteEvent(t.Context(), "personal", "w", calendar.Edit{RecurrenceID: id}); err != nil {
+			t.Fatalf("DeleteEvent(%s): %v", id, err)
+		}
+	}
+	if names := b.server.names("personal"); len(names) != 0 {
+		t.Errorf("after its last occurrence the series is still there: %q\n%s", names, b.server.data("personal", "w.ics"))
+	}
+}
+
+func TestSeriesChanges(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change calendar.EventChange
+		want   []string
+	}{
+		{"all-day", calendar.EventChange{Start: calendar.To("2026-03-02"), Recurrence: calendar.To(&calendar.Recurrence{Frequency: "weekly", Count: 3})},
+			[]string{"2026-03-02 Standup", "2026-03-16 Standup"}},
+		{"no rule", calendar.EventChange{Recurrence: calendar.To[*calendar.Recurrence](nil)}, []string{"2026-03-02T08:00 Standup"}},
+		{"exDates", calendar.EventChange{Recurrence: calendar.To(&calendar.Recurrence{Frequency: "weekly", Count: 4, ExDates: []string{"2026-03-16"}})},
+			[]string{"2026-03-02T08:00 Standup", "2026-03-09T08:00 Standup", "2026-03-23T08:00 Standup"}},
+		{"bySetPos", calendar.EventChange{Recurrence: calendar.To(&calendar.Recurrence{Frequency: "monthly", ByDay: []string{"MO", "TU", "WE", "TH", "FR"}, BySetPos: []int{-1}, Count: 2})},
+			[]string{"2026-03-02T08:00 Standup", "2026-03-31T07:00 Standup"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newTestbed(t, nil)
+			b.server.put("personal", "w.ics", weekly)
+			b.update(t, "w", calendar.EventChange{Title: calendar.To("Other")}, calendar.Edit{RecurrenceID: "2026-04-27T07:00:00Z"})
+			b.update(t, "w", tt.change, calendar.Edit{})
+			got := b.list(t, year)
+			var have []string
+			for _, e := range got.Events {
+				have = append(have, e.Start.String()[:min(16, len(e.Start.String()))]+" "+e.Title)
+			}
+			if diff := cmp.Diff(tt.want, have); diff != "" {
+				t.Errorf("events (-want +got):\n%s\n%s", diff, b.server.data("personal", "w.ics"))
+			}
+		})
+	}
+}
+
+func TestMeetingsOfOthers(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.schedules = true
+	theirs := strings.Replace(odd, "ORGANIZER;CN=Alice:mailto:alice@example.org", "ORGANIZER;CN=Eve:mailto:eve@example.org", 1)
+	b.server.put("personal", "odd.ics", theirs)
+	_, err := b.UpdateEvent(t.Context(), "personal", "odd", calendar.EventChange{Start: calendar.To("2026-03-10T12:00:00Z")}, calendar.Edit{})
+	if !errors.Is(err, calendar.ErrForbidden) || !strings.Contains(err.Error(), "eve@example.org") {
+		t.Errorf("moving another's meeting: %v", err)
+	}
+	b.update(t, "odd", calendar.EventChange{Reminders: calendar.To([]calendar.Reminder{{Type: "notification", MinutesBefore: 30}}), Color: calendar.To("red"), Focus: calendar.To(2)}, calendar.Edit{})
+	added, removed := changedLines(theirs, b.server.data("personal", "odd.ics"))
+	if diff := cmp.Diff([]string{"ACTION:AUDIO", "TRIGGER:-PT5M", "X-SOUND:ding"}, withoutStamps(removed)); diff != "" || len(added) < 5 {
+		t.Errorf("removed (-want +got):\n%s; added %q", diff, added)
+	}
+}
+
+func TestNotify(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.schedules = true
+	b.server.put("personal", "odd.ics", odd)
+	r := b.update(t, "odd", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{})
+	if diff := cmp.Diff([]string{"bob@example.org", "carol@example.org"}, r.Notified); diff != "" {
+		t.Errorf("notified (-want +got):\n%s", diff)
+	}
+	no, yes := false, true
+	r = b.update(t, "odd", calendar.EventChange{Title: calendar.To("y")}, calendar.Edit{Notify: &no})
+	if raw := b.server.data("personal", "odd.ics"); len(r.Notified) != 0 || strings.Count(raw, "SCHEDULE-AGENT=CLIENT") != 3 {
+		t.Errorf("notify false: %q\n%s", r.Notified, raw)
+	}
+	r = b.update(t, "odd", calendar.EventChange{Title: calendar.To("z")}, calendar.Edit{Notify: &yes})
+	if raw := b.server.data("personal", "odd.ics"); len(r.Notified) != 2 || strings.Contains(raw, "SCHEDULE-AGENT") {
+		t.Errorf("notify true: %q\n%s", r.Notified, raw)
+	}
+	b.server.requests()
+	gone, err := b.DeleteEvent(t.Context(), "personal", "odd", calendar.Edit{Notify: &no})
+	if err != nil || len(gone.Notified) != 0 {
+		t.Errorf("DeleteEvent = %+v, %v", gone, err)
+	}
+	b.wantRequests(t, "a silent deletion", "GET alice/personal/odd.ics", "PUT alice/personal/odd.ics", "DELETE alice/personal/odd.ics")
+}
+
+func TestReadOnlyCalendar(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.make("shared").readOnly = true
+	b.server.put("shared", "a.ics", simple("a"))
+	b.list(t, year)
+	b.server.requests()
+	defer b.wantRequests(t, "writes to a read-only calendar") // none is even tried
+	if _, err := b.UpdateEvent(t.Context(), "shared", "a", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{}); !errors.Is(err, calendar.ErrForbidden) {
+		t.Errorf("UpdateEvent in a read-only calendar: %v", err)
+	}
+	if _, err := b.CreateEvent(t.Context(), "shared", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-01-01")}, nil); !errors.Is(err, calendar.ErrForbidden) {
+		t.Errorf("CreateEvent in a read-only calendar: %v", err)
+	}
+}
+
+func TestNotFound(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.list(t, year)
+	if _, err := b.GetEvent(t.Context(), "nope", "a", ""); !errors.Is(err, calendar.ErrNotFound) || !strings.Contains(err.Error(), "personal") {
+		t.Errorf("unknown calendar: %v", err)
+	}
+	for _, id := range []string{"nope", "../personal/a", "%2e%2e", "a.ics", "h.Li4", ""} {
+		if _, err := b.GetEvent(t.Context(), "personal", id, ""); !errors.Is(err, calendar.ErrNotFound) {
+			t.Errorf("event %q: %v", id, err)
+		}
+	}
+	for _, r := range b.server.requests() {
+		if strings.HasPrefix(r, "GET") {
+			t.Errorf("an unknown id became a request: %s", r)
+		}
+	}
+	// What another client just made is found though the copy is fresh.
+	b.server.put("personal", "new.ics", simple("new"))
+	b.server.mu.Lock()
+	b.server.make("made")
+	b.server.mu.Unlock()
+	b.server.put("made", "w.ics", weekly)
+	if got, err := b.GetEvent(t.Context(), "personal", "new", ""); err != nil || got.Event.Title != "new" {
+		t.Errorf("new event: %+v, %v", got.Event, err)
+	}
+	if got, err := b.GetEvent(t.Context(), "made", "w", "2026-03-16T08:00:00Z"); err != nil || got.Event.RecurrenceID == "" {
+		t.Errorf("event in a new calendar: %+v, %v", got.Event, err)
+	}
+	if _, err := b.GetEvent(t.Context(), "made", "w", "2026-03-17T08:00:00Z"); !errors.Is(err, calendar.ErrNotFound) {
+		t.Errorf("no such occurrence: %v", err)
+	}
+}

@@ -1,0 +1,392 @@
+package calendar
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/perdure/perdure/calendar/ical"
+)
+
+// Scopes of a change.
+const (
+	ScopeEvent      = "event"      // a single event
+	ScopeSeries     = "series"     // all occurrences of a series
+	ScopeOccurrence = "occurrence" // one of them
+)
+
+// Edit says which part of an event is meant, and how.
+type Edit struct {
+	// RecurrenceID is that of one occurrence; "" means the event, or the whole series.
+	RecurrenceID string
+
+	// ETag is the one that the caller read the event with; the edit is an ErrConflict
+	// if the event has another by now. "" asks for no such check.
+	ETag string
+
+	// Notify false keeps the server from writing to participants. Nil leaves it as it is.
+	Notify *bool
+}
+
+// Result is an event after reading or changing it.
+type Result struct {
+	Freshness
+	Event    Event
+	Scope    string
+	TimeZone string   // in which local times were read
+	Notified []string // whom the server writes to because of the change
+}
+
+// GetEvent returns an event, a series as it is written, or one occurrence of it.
+func (u *User) GetEvent(ctx context.Context, calendarID, eventID, recurrenceID string) (Result, error) {
+	t, err := u.target(ctx, calendarID, eventID)
+	if err != nil {
+		return Result{}, err
+	}
+	cal, err := t.o.parse()
+	if err != nil {
+		return Result{}, unreadable(err)
+	}
+	e, err := eventAt(cal, recurrenceID, t.zone)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Freshness: t.fresh, Event: dress(e, t.c, t.o), Scope: scope(cal, recurrenceID), TimeZone: t.zone.String()}, nil
+}
+
+// target is an event that a caller named.
+type target struct {
+	u     *User
+	acct  Account
+	l     *listing
+	c     *collection
+	o     *object // as it is in the copy: what the caller may have seen
+	zone  *time.Location
+	fresh Freshness
+}
+
+func (u *User) target(ctx context.Context, calendarID, eventID string) (*target, error) {
+	acct, l, c, err := u.find(ctx, calendarID)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{u: u, acct: acct, l: l, c: c, zone: l.zone(c)}
+	for _, ask := range []bool{false, true} { // another client may just have made it
+		var img *image
+		img, t.fresh, err = u.objectsOf(ctx, acct, c, l.versionOf(c), ask)
+		if err != nil {
+			return nil, err
+		}
+		if t.o = img.ids[eventID]; t.o != nil {
+			return t, nil
+		}
+	}
+	return nil, notFound("There is no event %q in calendar %q. Send the id of an event as listEvents gave it, with the calendarId that stands beside it.",
+		clip(eventID, 80), clip(calendarID, 80))
+}
+
+func unreadable(err error) error {
+	return &Problem{Kind: ErrInvalid, Err: err, Text: "This event's data can't be read as iCalendar."}
+}
+
+// masterOf is the component that stands for the whole object: not one occurrence, unless
+// there is nothing but one.
+func masterOf(cal *ical.Calendar) *ical.Component {
+	events := cal.Components("VEVENT")
+	for _, c := range events {
+		if c.Property("RECURRENCE-ID") == nil {
+			return c
+		}
+	}
+	if len(events) == 1 {
+		return events[0]
+	}
+	return nil
+}
+
+func scope(cal *ical.Calendar, recurrenceID string) string {
+	m := masterOf(cal)
+	switch {
+	case recurrenceID != "":
+		return ScopeOccurrence
+	case m != nil && (m.Property("RRULE") != nil || m.Property("RDATE") != nil), len(cal.Components("VEVENT")) > 1:
+		return ScopeSeries
+	}
+	return ScopeEvent
+}
+
+// eventAt reads an event: an occurrence if a recurrence id is given, else the master.
+func eventAt(cal *ical.Calendar, recurrenceID string, zone *time.Location) (Event, error) {
+	obj := ical.NewObject(cal, zone)
+	if recurrenceID == "" {
+		in, ok := seriesOf(cal, obj, zone)
+		if !ok { // another's series, of which only some occurrences are here
+			ex := obj.Expand(time.Time{}, time.Time{}, &ical.ExpandOptions{MaxInstances: 1})
+			if len(ex.Instances) == 0 {
+				return Event{}, notFound("There is no event in this object that can be read.")
+			}
+			in = ex.Instances[0]
+		}
+		return readEvent(cal, in, zone), nil
+	}
+	id, err := parseRecurrenceID(recurrenceID, zone)
+	if err != nil {
+		return Event{}, err
+	}
+	in, err := obj.Occurrence("", id)
+	if err != nil {
+		return Event{}, noOccurrence(recurrenceID, err)
+	}
+	return readEvent(cal, in, zone), nil
+}
+
+func noOccurrence(id string, err error) error {
+	if !errors.Is(err, ical.ErrNoOccurrence) {
+		return tooMuch(err)
+	}
+	return notFound("The event has no occurrence %q. Send the recurrenceId of an occurrence as listEvents gave it; for an event that does not recur leave it out.", clip(id, 60))
+}
+
+func (t *target) writable() error {
+	if !t.c.Allowed.CanWrite {
+		return forbidden("The calendar %q is read-only for you. Send the calendarId of one that is not.", t.c.ID)
+	}
+	return nil
+}
+
+// people are the user's own addresses.
+func (l *listing) people(acct Account) people {
+	var own people
+	for _, address := range append(append([]string{}, acct.Addresses...), l.home.Addresses...) {
+		key := addressKey(address)
+		if strings.Contains(key, "@") && !strings.Contains(key, "/") && !own.has(key) {
+			own = append(own, key)
+		}
+	}
+	return own
+}
+
+// schedules says whether the server writes to participants by itself (RFC 6638).
+func (l *listing) schedules() bool {
+	for _, f := range l.home.Features {
+		if f == "calendar-auto-schedule" {
+			return true
+		}
+	}
+	return false
+}
+
+// CreateEvent stores a new event. title and start are needed; without an end it lasts an
+// hour, or a day. Without a calendar id it goes to the default calendar.
+func (u *User) CreateEvent(ctx context.Context, calendarID string, change EventChange, notify *bool) (Result, error) {
+	switch {
+	case !change.Title.Set:
+		return Result{}, invalid("title", "it is missing; send some text, for example %q.", "Dentist")
+	case change.Start.Value == "":
+		return Result{}, invalid("start", "it is missing; %s.", dateHelp)
+	}
+	if err := change.check(); err != nil {
+		return Result{}, err
+	}
+	t, err := u.place(ctx, calendarID)
+	if err != nil {
+		return Result{}, err
+	}
+	uid := randomHex(16)
+	cal, comp := newObject(uid, time.Now())
+	own := t.l.people(t.acct)
+	if change.End.Value == "" {
+		change.End.Set = false
+	}
+	e := &edit{cal, comp, &change, t.zone, own, true}
+	if err := e.apply(); err != nil {
+		return Result{}, err
+	}
+	if err := t.occurs(cal); err != nil {
+		return Result{}, err
+	}
+	if notify != nil && !*notify {
+		silence(comp, true)
+	}
+	if err := t.store(ctx, memberHref(t.c.Href, uid), "", cal.Bytes()); err != nil {
+		return Result{}, err
+	}
+	return t.result(cal, "", &change, comp)
+}
+
+// place is where a new event goes.
+func (u *User) place(ctx context.Context, calendarID string) (*target, error) {
+	var c *collection
+	acct, l, err := u.accountAndCalendars(ctx)
+	if err == nil && calendarID != "" {
+		acct, l, c, err = u.find(ctx, calendarID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		if c = l.defaultCalendar(); c == nil {
+			return nil, forbidden("There is no calendar to write to. Make one with createCalendar first.")
+		}
+	}
+	t := &target{u: u, acct: acct, l: l, c: c, zone: l.zone(c)}
+	if !c.Events {
+		return nil, forbidden("The calendar %q takes no events. Send the calendarId of one that does.", c.ID)
+	}
+	return t, t.writable()
+}
+
+// occurs refuses a series without a single occurrence, which servers do as well.
+func (t *target) occurs(cal *ical.Calendar) error {
+	ex := ical.NewObject(cal, t.zone).Expand(time.Time{}, time.Time{}, &ical.ExpandOptions{MaxInstances: 1})
+	if len(ex.Instances) == 0 {
+		return invalid("recurrenceRule", "the series has no occurrence with this start, rule and exceptions; send an until after the start, or fewer exDates.")
+	}
+	return nil
+}
+
+// result is what a write answers; t.o is the object as it was stored.
+func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventChange, comp *ical.Component) (Result, error) {
+	e, err := eventAt(cal, recurrenceID, t.zone)
+	if err != nil {
+		return Result{}, err
+	}
+	r := Result{Event: dress(e, t.c, t.o), Scope: scope(cal, recurrenceID), TimeZone: t.zone.String()}
+	if change.TimeZone.Value != "" {
+		if loc := namedZone(change.TimeZone.Value); loc != nil {
+			r.TimeZone = loc.String()
+		}
+	}
+	if t.l.schedules() {
+		r.Notified = t.l.people(t.acct).notified(comp)
+	}
+	return r, nil
+}
+
+// UpdateEvent changes what is asked for in an event, in a whole series, or in one
+// occurrence, which then gets an override. Everything else stays as it is on the server
+// at that moment.
+//
+// It is an ErrConflict if the caller's ETag no longer holds, or if a field asked for is
+// another on the server than in the copy that the caller saw, unless it is already what
+// was asked for.
+func (u *User) UpdateEvent(ctx context.Context, calendarID, eventID string, change EventChange, how Edit) (Result, error) {
+	if change.IsEmpty() {
+		return Result{}, &Problem{Kind: ErrInvalid, Text: "No update parameters provided. Send at least one field to change, for example title."}
+	}
+	if err := change.check(); err != nil {
+		return Result{}, err
+	}
+	t, err := u.target(ctx, calendarID, eventID)
+	if err == nil {
+		err = t.writable()
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return t.rewrite(ctx, how, func(cal *ical.Calendar) (*ical.Component, error) {
+		return t.applyChange(cal, &change, how)
+	}, func(cal *ical.Calendar, comp *ical.Component) (Result, error) {
+		return t.result(cal, how.RecurrenceID, &change, comp)
+	})
+}
+
+// applyChange changes a fresh object, and finds conflicts with what the caller saw.
+func (t *target) applyChange(cal *ical.Calendar, change *EventChange, how Edit) (*ical.Component, error) {
+	before, err := eventAt(cal, how.RecurrenceID, t.zone)
+	if err != nil {
+		return nil, err
+	}
+	comp := masterOf(cal)
+	master := comp != nil && comp.Property("RECURRENCE-ID") == nil
+	if how.RecurrenceID != "" {
+		id, err := parseRecurrenceID(how.RecurrenceID, t.zone)
+		if err != nil {
+			return nil, err
+		}
+		if comp, err = cal.Override("", id, t.zone); err != nil {
+			return nil, noOccurrence(how.RecurrenceID, err)
+		}
+		master = false
+	}
+	if comp == nil {
+		return nil, invalid("recurrenceId", "only single occurrences of this series are in the calendar; send the recurrenceId of one.")
+	}
+	rev := newRevision(cal)
+	e := &edit{cal, comp, change, t.zone, t.l.people(t.acct), master}
+	if err := e.apply(); err != nil {
+		return nil, err
+	}
+	if how.Notify != nil && (!*how.Notify || t.l.schedules()) {
+		silence(comp, !*how.Notify)
+	}
+	if err := t.occurs(cal); err != nil {
+		return nil, err
+	}
+	after, err := eventAt(cal, how.RecurrenceID, t.zone)
+	if err != nil {
+		return nil, err
+	}
+	if how.ETag == "" {
+		if seen, err := t.seen(how.RecurrenceID); err == nil {
+			if fields := change.conflicts(&seen, &before, &after); len(fields) > 0 {
+				return nil, &Problem{Kind: ErrConflict, Field: fields[0],
+					Text: "someone else changed it since you read the event (changed: " + strings.Join(fields, ", ") + "). Read the event again, then repeat the change if it is still right."}
+			}
+		}
+	}
+	if !rev.stamp(time.Now()) {
+		return nil, nil
+	}
+	return comp, nil
+}
+
+// seen is the event as it is in the copy.
+func (t *target) seen(recurrenceID string) (Event, error) {
+	cal, err := t.o.parse()
+	if err != nil {
+		return Event{}, err
+	}
+	return eventAt(cal, recurrenceID, t.zone)
+}
+
+// DeleteEvent deletes an event, a whole series, or one occurrence of it, which then is
+// an exception of the series. With its last occurrence a series is deleted.
+func (u *User) DeleteEvent(ctx context.Context, calendarID, eventID string, how Edit) (Result, error) {
+	t, err := u.target(ctx, calendarID, eventID)
+	if err == nil {
+		err = t.writable()
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return t.rewrite(ctx, how, func(cal *ical.Calendar) (*ical.Component, error) {
+		comp := masterOf(cal)
+		if how.RecurrenceID == "" {
+			return comp, errDelete
+		}
+		id, err := parseRecurrenceID(how.RecurrenceID, t.zone)
+		if err != nil {
+			return nil, err
+		}
+		rev := newRevision(cal)
+		if err := cal.Exclude("", id, t.zone); err != nil {
+			return nil, noOccurrence(how.RecurrenceID, err)
+		}
+		if t.occurs(cal) != nil {
+			return comp, errDelete
+		}
+		if how.Notify != nil && !*how.Notify && comp != nil {
+			silence(comp, true)
+		}
+		rev.stamp(time.Now())
+		return comp, nil
+	}, func(cal *ical.Calendar, comp *ical.Component) (Result, error) {
+		r := Result{Scope: scope(cal, how.RecurrenceID), TimeZone: t.zone.String()}
+		if t.l.schedules() && comp != nil {
+			r.Notified = t.l.people(t.acct).notified(comp)
+		}
+		return r, nil
+	})
+}

@@ -1,0 +1,94 @@
+package calendar
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Query selects events.
+type Query struct {
+	// Calendars are ids; none means all but hidden ones, birthdays and subscriptions.
+	Calendars []string
+
+	// Start and End bound the events' times: dates (the end inclusive), local times in
+	// TimeZone, or times with an offset. Six months either side of now by default.
+	Start, End string
+	TimeZone   string // IANA name; the user's by default
+
+	// Series returns one event for a series, as it is written, and not its occurrences.
+	Series bool
+
+	PriorityMinimum int      // focusPriority is at least this
+	ADHDCategory    string   // adhdCategory is this, whatever the case
+	Tags            []string // one of the categories is one of these, whatever the case
+
+	Limit  int    // 100 by default, at most 500
+	Cursor string // where the page before ended
+}
+
+// Events are a page of events, by start.
+type Events struct {
+	Freshness
+	Events    []Event
+	Cursor    string // of the next page; "" if this is the last
+	TimeZone  string // in which local times and days were read
+	Truncated bool   // a series has more occurrences than are counted
+	Skipped   int    // objects that can't be read
+}
+
+const (
+	defaultLimit = 100
+	maxLimit     = 500
+	maxSpan      = 50 * 366 * 24 * time.Hour
+)
+
+// ListEvents returns the events that overlap a time range.
+func (u *User) ListEvents(ctx context.Context, q Query) (Events, error) {
+	acct, l, cols, err := u.named(ctx, q.Calendars)
+	if err != nil {
+		return Events{}, err
+	}
+	s, err := newSearch(l, cols, &q)
+	if err != nil {
+		return Events{}, err
+	}
+	out := Events{Freshness: l.fresh, TimeZone: s.zone.String()}
+	for _, c := range cols {
+		img, fresh, err := u.objectsOf(ctx, acct, c, l.versionOf(c), false)
+		if err != nil {
+			return Events{}, err
+		}
+		out.Freshness = out.worse(fresh)
+		s.add(c, img)
+	}
+	out.Events, out.Cursor = s.run()
+	out.Truncated, out.Skipped = s.truncated, s.skipped
+	return out, nil
+}
+
+// named finds calendars by their ids; without any, all that are usually meant. One
+// that does not exist is an error, also among others.
+func (u *User) named(ctx context.Context, ids []string) (acct Account, l *listing, cols []*collection, err error) {
+	if len(ids) == 0 {
+		acct, l, err = u.accountAndCalendars(ctx)
+		if err != nil {
+			return acct, nil, nil, err
+		}
+		return acct, l, l.usual(), nil
+	}
+	acct, l, _, err = u.find(ctx, ids[0])
+	for _, id := range ids {
+		var c *collection
+		if err == nil {
+			c, err = l.find(id)
+		}
+		if err != nil {
+			return acct, nil, nil, err
+		}
+		if !slices.Contains(cols, c) {
+			cols = append(cols, c)
+		}
+	}
+	return acct, l, cols, nil
+}

@@ -1,0 +1,171 @@
+package calendar_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdure/perdure/calendar"
+	"github.com/perdure/perdure/calendar/calcache"
+	"github.com/perdure/perdure/calendar/caldav"
+	"github.com/perdure/perdure/durable"
+	"github.com/perdure/perdure/store/memstore"
+)
+
+func TestRadicale(t *testing.T) {
+	dir := t.TempDir()
+	exercise(t, startServer(t, "radicale", "Radicale server ready", func(port string) []string {
+		return []string{"--config", "", "--server-hosts", "127.0.0.1:" + port, "--logging-level", "info",
+			"--storage-filesystem-folder", dir, "--auth-type", "none"}
+	}), true)
+}
+
+// Xandikos refuses unknown properties: category and priority live in our copy alone. It
+// ignores a color at MKCALENDAR.
+func TestXandikos(t *testing.T) {
+	dir := t.TempDir()
+	exercise(t, startServer(t, "xandikos", "Running on", func(port string) []string {
+		return []string{"-d", dir, "--defaults", "-l", "127.0.0.1", "-p", port, "--current-user-principal", "/alice/"}
+	}), false)
+}
+
+// startServer starts a server of Debian's on a free port and waits until it says that it
+// is ready.
+func startServer(t *testing.T, name, ready string, args func(port string) []string) (address string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a server")
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not installed (Debian package %s)", name, name)
+	}
+	for range 3 { // another process may take the port in between
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		l.Close()
+		if start(t, exec.CommandContext(t.Context(), path, args(port)...), ready) {
+			return "http://127.0.0.1:" + port
+		}
+	}
+	t.Fatalf("%s does not start", name)
+	return ""
+}
+
+func start(t *testing.T, cmd *exec.Cmd, ready string) bool {
+	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
+	r, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		w.Close()
+		close(ended)
+	}()
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		if strings.Contains(lines.Text(), ready) {
+			go io.Copy(io.Discard, r)
+			t.Cleanup(func() {
+				cmd.Process.Kill()
+				<-ended
+			})
+			return true
+		}
+	}
+	return false
+}
+
+// exercise runs the service against a real server, beside another client.
+func exercise(t *testing.T, address string, keepsColor bool) {
+	ctx := t.Context()
+	client, err := caldav.New(address, &caldav.Options{Credential: caldav.Credential{Username: "alice", Password: "secret"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, err := durable.Open(memstore.New(nil), &durable.Options{Classes: []durable.Class{calcache.Class()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rt.Close() })
+	settings := new(calendar.MemorySettings)
+	service := func(rt *durable.Runtime) *calendar.User {
+		svc := calendar.New(func(context.Context, string) (calendar.Account, error) { return calendar.Account{Client: client}, nil },
+			rt.Namespace(calcache.ClassName), settings, &calendar.Options{TTL: time.Nanosecond})
+		t.Cleanup(func() { svc.Close() })
+		return svc.User("alice")
+	}
+	me := service(rt)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	made, err := me.CreateCalendar(ctx, calendar.CalendarChange{DisplayName: calendar.To("Work"), Color: calendar.To("#112233"), Category: calendar.To("work"), Focus: calendar.To(6)})
+	must(err)
+	if made.DisplayName != "Work" || made.Category != "work" || made.Focus != 6 || keepsColor && made.Color != "#112233" {
+		t.Errorf("CreateCalendar = %+v", made)
+	}
+	list := func(u *calendar.User) []calendar.Event {
+		t.Helper()
+		page, err := u.ListEvents(ctx, calendar.Query{Start: "2026-01-01", End: "2026-12-31", Calendars: []string{made.ID}})
+		must(err)
+		return page.Events
+	}
+	e, err := me.CreateEvent(ctx, made.ID, calendar.EventChange{
+		Title: calendar.To("Standup; daily, \"short\""), Start: calendar.To("2026-03-02T09:00"), TimeZone: calendar.To("Europe/Vienna"),
+		Recurrence: calendar.To(&calendar.Recurrence{Frequency: "weekly", Count: 4}), ADHDCategory: calendar.To("routine"),
+		Reminders: calendar.To([]calendar.Reminder{{Type: "notification", MinutesBefore: 10}}), Color: calendar.To("teal"),
+	}, nil)
+	must(err)
+	_, err = me.UpdateEvent(ctx, made.ID, e.Event.ID, calendar.EventChange{Title: calendar.To("Other")}, calendar.Edit{RecurrenceID: "2026-03-09T08:00:00Z"})
+	must(err)
+	_, err = me.DeleteEvent(ctx, made.ID, e.Event.ID, calendar.Edit{RecurrenceID: "2026-03-16T08:00:00Z"})
+	must(err)
+	href := strings.TrimPrefix(made.URL, address)
+	_, err = client.CreateObject(ctx, caldav.Join(href, "theirs.ics"), []byte(simple("theirs")))
+	must(err)
+	want := []string{"2026-03-02T08:00 Standup; daily, \"short\"", "2026-03-09T08:00 Other", "2026-03-10T09:00 theirs", "2026-03-23T08:00 Standup; daily, \"short\""}
+	if diff := cmp.Diff(want, starts(list(me))); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	_, err = me.UpdateEvent(ctx, made.ID, e.Event.ID, calendar.EventChange{Start: calendar.To("2026-03-02T10:00"), TimeZone: calendar.To("Europe/Vienna")}, calendar.Edit{})
+	must(err)
+
+	// A copy that grew by deltas is the one that is made at once.
+	fresh, err := durable.Open(memstore.New(nil), &durable.Options{Classes: []durable.Class{calcache.Class()}})
+	must(err)
+	t.Cleanup(func() { fresh.Close() })
+	grown, whole := list(me), list(service(fresh))
+	if diff := cmp.Diff(whole, grown); diff != "" || len(whole) != 4 {
+		t.Errorf("%d events; a grown copy differs (-whole +grown):\n%s", len(whole), diff)
+	}
+	must(client.DeleteObject(ctx, caldav.Join(href, "theirs.ics"), ""))
+	if n := len(list(me)); n != 3 {
+		t.Errorf("%d events after another client deleted one, want 3", n)
+	}
+	_, err = me.DeleteEvent(ctx, made.ID, e.Event.ID, calendar.Edit{})
+	must(err)
+	if n := len(list(me)); n != 0 {
+		t.Errorf("%d events after all were deleted", n)
+	}
+	must(me.DeleteCalendar(ctx, made.ID))
+	if _, err := me.GetEvent(ctx, made.ID, e.Event.ID, ""); !errors.Is(err, calendar.ErrNotFound) {
+		t.Errorf("event of a deleted calendar: %v", err)
+	}
+}

@@ -1,0 +1,210 @@
+package calendar
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perdure/perdure/calendar/ical"
+)
+
+// setRecurrence writes a rule, or takes one away. What was said about occurrences that
+// the event does not have any more goes: an override that stays would be shown as one
+// more occurrence.
+func setRecurrence(cal *ical.Calendar, comp *ical.Component, r *Recurrence, zone *time.Location) error {
+	if r == nil {
+		for _, name := range []string{"RRULE", "RDATE", "EXRULE", "EXDATE"} {
+			comp.Remove(name)
+		}
+		return pruneOverrides(cal, comp, zone)
+	}
+	start, err := comp.Time("DTSTART")
+	if err != nil {
+		return invalid("recurrenceRule", "this event has no start that can be read; send start as well.")
+	}
+	rule, err := r.rule(start, zone)
+	if err != nil {
+		return err
+	}
+	if old := comp.Property("RRULE"); old != nil {
+		if was, err := old.Rule(); err == nil {
+			rule.WeekStart = was.WeekStart
+		}
+	}
+	comp.SetValue("RRULE", rule.String())
+	comp.Remove("EXRULE")
+	if r.ExDates != nil {
+		comp.Remove("EXDATE")
+		for _, s := range r.ExDates {
+			t, err := exDate(s, start, zone, cal)
+			if err != nil {
+				return err
+			}
+			p := ical.NewProperty("EXDATE", "")
+			p.SetTime(t)
+			comp.Add(p)
+		}
+	}
+	return pruneOverrides(cal, comp, zone)
+}
+
+// rule is the iCalendar rule for an event that starts at start.
+func (r *Recurrence) rule(start ical.Time, zone *time.Location) (*ical.Rule, error) {
+	parts := []string{"FREQ=" + strings.ToUpper(r.Frequency)}
+	if len(r.ByDay) > 0 {
+		parts = append(parts, "BYDAY="+strings.Join(r.ByDay, ","))
+	}
+	rule, err := ical.ParseRule(strings.Join(parts, ";"))
+	if err != nil {
+		return nil, invalid("recurrenceRule", `it can't be read; send for example {"frequency":"weekly","byDay":["MO"]}.`)
+	}
+	rule.Interval, rule.Count = r.Interval, r.Count
+	rule.ByMonthDay, rule.ByMonth, rule.BySetPos = r.ByMonthDay, r.ByMonth, r.BySetPos
+	if r.Until != "" {
+		if rule.Until, err = until(r.Until, start, zone); err != nil {
+			return nil, err
+		}
+	}
+	return rule, nil
+}
+
+// until writes the end of a rule as RFC 5545 wants it: a date if the start is one, in
+// local time if the start is floating, else in UTC. A date includes that day.
+func until(s string, start ical.Time, zone *time.Location) (ical.Time, error) {
+	w, err := parseWritten("recurrenceRule.until", s)
+	if err != nil {
+		return ical.Time{}, err
+	}
+	if start.Date {
+		day := w.wall
+		if w.instant {
+			day = w.wall.In(zone)
+		}
+		return ical.DateOf(day.Date()), nil
+	}
+	loc := zone
+	if start.UTC {
+		loc = time.UTC
+	} else if z := namedZone(start.TZID); z != nil {
+		loc = z
+	}
+	at := w.in(loc)
+	if w.date {
+		at = written{wall: w.wall.AddDate(0, 0, 1)}.in(loc).Add(-time.Second)
+	}
+	if start.Floating() {
+		return ical.LocalTime(at, loc, ""), nil
+	}
+	return ical.UTCTime(at), nil
+}
+
+// exDate writes an exception like the start that it excludes: a date alone means the
+// occurrence of that day.
+func exDate(s string, start ical.Time, zone *time.Location, cal *ical.Calendar) (ical.Time, error) {
+	w, err := parseWritten("recurrenceRule.exDates", s)
+	if err != nil {
+		return ical.Time{}, err
+	}
+	loc := zone
+	if start.UTC {
+		loc = time.UTC
+	} else if z, err := cal.Zone(start.TZID); err == nil {
+		loc = z
+	}
+	switch {
+	case start.Date && w.instant:
+		return ical.DateOf(w.wall.In(zone).Date()), nil
+	case start.Date:
+		return ical.DateOf(w.wall.Date()), nil
+	case w.date:
+		y, m, d := w.wall.Date()
+		t := start
+		t.Wall = time.Date(y, m, d, start.Wall.Hour(), start.Wall.Minute(), start.Wall.Second(), 0, time.UTC)
+		return t, nil
+	case start.UTC:
+		return ical.UTCTime(w.in(zone)), nil
+	}
+	return ical.LocalTime(w.in(zone), loc, start.TZID), nil
+}
+
+// pruneOverrides removes the overrides of comp's series, and the exceptions, for
+// occurrences that its rule does not make.
+func pruneOverrides(cal *ical.Calendar, comp *ical.Component, zone *time.Location) error {
+	uid := comp.Text("UID")
+	bare := ical.New("")
+	for _, tz := range cal.Components("VTIMEZONE") {
+		bare.AddComponent(tz.Clone())
+	}
+	master := comp.Clone()
+	master.Remove("EXDATE")
+	bare.AddComponent(master)
+	set := ical.NewObject(bare, zone)
+	recurs := comp.Property("RRULE") != nil || comp.Property("RDATE") != nil
+	has := func(t ical.Time) (bool, error) {
+		if !recurs {
+			return false, nil
+		}
+		_, err := set.Occurrence(uid, t)
+		if errors.Is(err, ical.ErrNoOccurrence) {
+			return false, nil
+		}
+		return true, err
+	}
+	for _, c := range overrides(cal, uid) {
+		id, err := c.Time("RECURRENCE-ID")
+		if err != nil {
+			continue
+		}
+		ok, err := has(id)
+		if err != nil {
+			return tooMuch(err)
+		}
+		if !ok {
+			cal.RemoveComponent(c)
+		}
+	}
+	for _, p := range comp.Properties("EXDATE") {
+		times, err := p.Times()
+		if err != nil {
+			continue // what can't be read is kept
+		}
+		kept := slices.DeleteFunc(slices.Clone(times), func(t ical.Time) bool { ok, err := has(t); return !ok && err == nil })
+		writeTimes(comp, p, times, kept)
+	}
+	return nil
+}
+
+// writeTimes replaces the values of an EXDATE or RDATE line; without any the line goes.
+func writeTimes(comp *ical.Component, p *ical.Property, was, now []ical.Time) {
+	if slices.Equal(was, now) {
+		return
+	}
+	if len(now) == 0 {
+		comp.RemoveProperty(p)
+		return
+	}
+	p.SetTime(now[0])
+	values := make([]string, len(now))
+	for i, t := range now {
+		values[i] = t.String()
+	}
+	p.SetValue(strings.Join(values, ","))
+}
+
+// overrides are the components of a series that stand for one occurrence each.
+func overrides(cal *ical.Calendar, uid string) []*ical.Component {
+	var out []*ical.Component
+	for _, c := range cal.Components("VEVENT") {
+		if c.Property("RECURRENCE-ID") != nil && c.Text("UID") == uid {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func tooMuch(err error) error {
+	return &Problem{Kind: ErrInvalid, Field: "recurrenceRule", Err: err,
+		Text: fmt.Sprintf("this rule has too many occurrences to work with; send one with fewer, for example %s.", `{"frequency":"daily"}`)}
+}

@@ -1,0 +1,252 @@
+package calendar
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/perdure/perdure/calendar/ical"
+)
+
+// edit changes one component of an object as asked for.
+type edit struct {
+	cal    *ical.Calendar
+	comp   *ical.Component
+	change *EventChange
+	zone   *time.Location
+	own    people
+	master bool // of a series or a single event; else an occurrence's override
+}
+
+// apply does it. What is not asked for is not touched: unknown properties, parameters
+// and alarms of other kinds stay as they are, byte for byte.
+func (e *edit) apply() error {
+	c, comp := e.change, e.comp
+	if err := e.permitted(); err != nil {
+		return err
+	}
+	if c.moves() {
+		s := &schedule{e.cal, comp, c, e.zone}
+		was, is, err := s.apply()
+		if err != nil {
+			return err
+		}
+		if e.master && comp.Property("RRULE") != nil && c.Recurrence.Set {
+			p := comp.Property("RRULE") // about to be replaced: it need not follow
+			value := p.Value()
+			comp.RemoveProperty(p)
+			err = s.shift(was, is)
+			comp.SetValue("RRULE", value)
+		} else if e.master {
+			err = s.shift(was, is)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if c.Recurrence.Set {
+		if !e.master {
+			return invalid("recurrenceRule", "one occurrence can't have a rule; leave recurrenceId out to change the series.")
+		}
+		if err := setRecurrence(e.cal, comp, c.Recurrence.Value, e.zone); err != nil {
+			return err
+		}
+	}
+	text := func(name string, o Opt[string]) {
+		if o.Set && o.Value == "" {
+			comp.Remove(name)
+		} else if o.Set && (comp.Property(name) == nil || comp.Text(name) != o.Value) {
+			comp.SetText(name, o.Value)
+		}
+	}
+	text("SUMMARY", c.Title)
+	text("DESCRIPTION", c.Description)
+	text("LOCATION", c.Location)
+	text("X-ADHD-CATEGORY", c.ADHDCategory)
+	word := func(name string, o Opt[string]) {
+		o.Value = strings.ToUpper(o.Value)
+		if !strings.EqualFold(comp.Text(name), o.Value) || o.Value == "" {
+			text(name, o)
+		}
+	}
+	word("STATUS", c.Status)
+	word("CLASS", c.Visibility)
+	transp := c.Availability
+	transp.Value = map[string]string{"free": "TRANSPARENT", "busy": "OPAQUE"}[transp.Value]
+	word("TRANSP", transp)
+	number := func(name string, o Opt[int]) {
+		text(name, Opt[string]{o.Set, map[bool]string{true: strconv.Itoa(o.Value)}[o.Value != 0]})
+	}
+	number("X-ADHD-FOCUS-PRIORITY", c.Focus)
+	number("X-ADHD-ENERGY-LEVEL", c.Energy)
+	if c.Categories.Set {
+		comp.SetTextList("CATEGORIES", c.Categories.Value)
+	}
+	if c.RelatedTasks.Set && !slices.Equal(comp.TextList("X-ADHD-RELATED-TASK"), c.RelatedTasks.Value) {
+		comp.Remove("X-ADHD-RELATED-TASK")
+		for _, task := range c.RelatedTasks.Value {
+			comp.Add(ical.NewProperty("X-ADHD-RELATED-TASK", ical.EscapeText(task)))
+		}
+	}
+	if c.Color.Set {
+		setColor(comp, c.Color.Value)
+	}
+	if c.Participants.Set {
+		setParticipants(comp, c.Participants.Value, e.own)
+	}
+	if c.Reminders.Set {
+		setReminders(e.cal, comp, c.Reminders.Value, e.zone, e.own)
+	}
+	e.cal.EnsureTimezones()
+	return nil
+}
+
+// permitted refuses what an attendee can't change in another's meeting: the organizer's
+// next message would undo it.
+func (e *edit) permitted() error {
+	organizer := e.own.foreignOrganizer(e.comp)
+	if organizer == "" {
+		return nil
+	}
+	c := *e.change
+	c.Reminders.Set, c.Color.Set = false, false
+	c.ADHDCategory.Set, c.Focus.Set, c.Energy.Set, c.RelatedTasks.Set = false, false, false, false
+	if c.IsEmpty() {
+		return nil
+	}
+	return forbidden("This meeting is organized by %s. Only your own reminders, color, adhdCategory, focusPriority, energyLevel and relatedTasks can be changed in it; ask the organizer for anything else.", clip(organizer, 100))
+}
+
+func setColor(comp *ical.Component, color string) {
+	switch {
+	case color == readColor(comp):
+	case color == "":
+		comp.Remove("COLOR")
+		comp.Remove("X-APPLE-CALENDAR-COLOR")
+	case hexColor.MatchString(color):
+		comp.SetText("COLOR", colorName(color))
+		comp.SetText("X-APPLE-CALENDAR-COLOR", color)
+	default:
+		comp.SetText("COLOR", color)
+		comp.Remove("X-APPLE-CALENDAR-COLOR")
+	}
+}
+
+// setReminders makes the list the event's alarms. An alarm that goes off when the list
+// says stays as it is, however it is written.
+func setReminders(cal *ical.Calendar, comp *ical.Component, list []Reminder, zone *time.Location, own people) {
+	in := ical.Instance{Component: comp}
+	if t, err := comp.Time("DTSTART"); err == nil {
+		in.Start, _ = cal.Instant(t, zone)
+		in.End = in.Start.Add((&schedule{cal, comp, nil, zone}).length(t, in.Start))
+	}
+	left := slices.Clone(list)
+	for _, alarm := range comp.Components("VALARM") {
+		r, ok := readReminder(alarm, in)
+		if !ok && len(list) > 0 {
+			continue // nothing that a caller could have seen
+		}
+		r.IsSent = false
+		i := slices.IndexFunc(left, func(w Reminder) bool { w.IsSent = false; return w == r })
+		if i < 0 {
+			comp.RemoveComponent(alarm)
+			continue
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	for _, r := range left {
+		comp.AddComponent(newAlarm(comp, r, own))
+	}
+}
+
+func newAlarm(comp *ical.Component, r Reminder, own people) *ical.Component {
+	alarm := ical.NewComponent("VALARM")
+	title := comp.Text("SUMMARY")
+	if title == "" {
+		title = "Reminder"
+	}
+	alarm.SetDuration("TRIGGER", ical.Duration{Time: -time.Duration(r.MinutesBefore) * time.Minute})
+	if r.Type == "email" {
+		alarm.SetValue("ACTION", "EMAIL")
+		alarm.SetText("SUMMARY", title)
+		if len(own) > 0 {
+			alarm.Add(ical.NewProperty("ATTENDEE", "mailto:"+own[0]))
+		}
+	} else {
+		alarm.SetValue("ACTION", "DISPLAY")
+	}
+	alarm.SetText("DESCRIPTION", title)
+	return alarm
+}
+
+// newObject makes the object of a new event.
+func newObject(uid string, now time.Time) (*ical.Calendar, *ical.Component) {
+	cal := ical.New("-//Perdure//Perdure//EN")
+	comp := ical.NewComponent("VEVENT")
+	cal.AddComponent(comp)
+	comp.SetText("UID", uid)
+	comp.SetTime("DTSTAMP", ical.UTCTime(now))
+	comp.SetTime("CREATED", ical.UTCTime(now))
+	comp.SetTime("LAST-MODIFIED", ical.UTCTime(now))
+	comp.SetValue("SEQUENCE", "0")
+	return cal, comp
+}
+
+// revision remembers what an object's components were, to stamp those that changed.
+type revision struct {
+	cal    *ical.Calendar
+	before map[*ical.Component]snapshot
+}
+
+type snapshot struct {
+	text, plan string
+}
+
+func snap(c *ical.Component) snapshot {
+	return snapshot{string(c.Bytes()), plan(c)}
+}
+
+func newRevision(cal *ical.Calendar) *revision {
+	r := &revision{cal, make(map[*ical.Component]snapshot)}
+	for _, c := range cal.Components("VEVENT") {
+		r.before[c] = snap(c)
+	}
+	return r
+}
+
+// plan is what attendees have to know anew: time, rule and place (RFC 5545, section 3.8.7.4).
+func plan(c *ical.Component) string {
+	var b strings.Builder
+	for _, name := range []string{"DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID", "LOCATION"} {
+		for _, p := range c.Properties(name) {
+			fmt.Fprintln(&b, p)
+		}
+	}
+	return b.String()
+}
+
+// stamp brings DTSTAMP and LAST-MODIFIED of what changed up to date, and SEQUENCE where
+// the plan changed. It says whether anything did.
+func (r *revision) stamp(now time.Time) bool {
+	changed := false
+	present := 0
+	for _, c := range r.cal.Components("VEVENT") {
+		before, known := r.before[c]
+		if known {
+			present++
+		}
+		if known && before == snap(c) {
+			continue
+		}
+		changed = true
+		c.SetTime("DTSTAMP", ical.UTCTime(now))
+		c.SetTime("LAST-MODIFIED", ical.UTCTime(now))
+		if before.plan != plan(c) {
+			n, _ := strconv.Atoi(strings.TrimSpace(c.Text("SEQUENCE")))
+			c.SetValue("SEQUENCE", strconv.Itoa(max(n, 0)+1))
+		}
+	}
+	return changed || present < len(r.before)
+}
