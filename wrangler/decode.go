@@ -151,7 +151,7 @@ func (d *decoder) entry(t *node, what string, required, optional []string) bool 
 		if slices.Contains(required, m.key) || slices.Contains(optional, m.key) {
 			continue
 		}
-		if key := nearest(m.key, absent); key != "" {
+		if key := Nearest(m.key, absent); key != "" {
 			d.add(m.line, "%s has no %q but has %q; did you mean %q?", what, key, m.key, key)
 			guessed = append(guessed, key)
 		}
@@ -174,7 +174,7 @@ func (d *decoder) entry(t *node, what string, required, optional []string) bool 
 func (d *decoder) spelling(t *node) {
 	ours := []string{"durable_objects", "migrations", "vars", "perdure"}
 	for _, m := range t.members {
-		switch key := nearest(m.key, ours); {
+		switch key := Nearest(m.key, ours); {
 		case key == "" || key == m.key:
 		case key == "perdure":
 			d.add(m.line, "%q is not known; did you mean %q?", m.key, key)

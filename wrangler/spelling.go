@@ -2,9 +2,9 @@ package wrangler
 
 import "strings"
 
-// nearest returns the candidate that name is most likely a misspelling of, or "".
+// Nearest returns the candidate that name is most likely a misspelling of, or "".
 // One slip is allowed for three letters, two for six; case is none.
-func nearest(name string, candidates []string) string {
+func Nearest(name string, candidates []string) string {
 	if len(name) > maxName {
 		return ""
 	}
@@ -46,7 +46,7 @@ func distance(a, b string) int {
 
 // didYouMean renders a suggestion to append to a message, or "".
 func didYouMean(name string, candidates []string) string {
-	if n := nearest(name, candidates); n != "" {
+	if n := Nearest(name, candidates); n != "" {
 		return "; did you mean \"" + n + "\"?"
 	}
 	return ""

@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
@@ -11,15 +9,22 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/perdure/perdure/calendar/accounts"
 )
 
 // gateway serves /objects/{binding}/{name}/{path...}; rest is what follows
 // "/objects/", as sent. The object that has the decoded name gets the request
 // with /{path} byte for byte: nothing is cleaned or decoded on the way.
 func (w *Worker) gateway(rw http.ResponseWriter, r *http.Request, rest string) {
-	if !w.authorized(r) {
-		rw.Header().Set("WWW-Authenticate", `Bearer realm="perdure"`)
-		fail(rw, http.StatusUnauthorized, "A token is needed: send it as Authorization: Bearer …")
+	if err := w.checkOperator(r); err != nil {
+		if errors.Is(err, errOperator) {
+			rw.Header().Set("WWW-Authenticate", `Bearer realm="perdure"`)
+			fail(rw, http.StatusUnauthorized, errOperator.text)
+			return
+		}
+		w.refuse(rw, r, err)
 		return
 	}
 	binding, rest, _ := strings.Cut(rest, "/")
@@ -76,13 +81,36 @@ func rawPath(r *http.Request) string {
 	return r.URL.EscapedPath()
 }
 
-func (w *Worker) authorized(r *http.Request) bool {
+var (
+	errOperator = &refusal{status: http.StatusUnauthorized, text: "A token is needed: send it as Authorization: Bearer …"}
+	errShut     = &refusal{status: http.StatusForbidden, text: "There are users, so that /objects/ needs the operator's token: start the server with PERDURE_TOKEN"}
+)
+
+// checkOperator lets the operator in: whoever has the token, or, without one, this
+// machine as long as no user's data is there to protect.
+func (w *Worker) checkOperator(r *http.Request) error {
 	if w.opts.Token == "" {
-		return true
+		any, err := w.accounts.Any(r.Context())
+		if err == nil && any {
+			err = errShut
+		}
+		return err
 	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(w.opts.Token))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	token, given := bearer(r)
+	if !given {
+		return errOperator
+	}
+	key := keyOf(r.RemoteAddr, accounts.Me) // the same secret as in login
+	paid, wait := w.guard.begin(key, time.Now())
+	if wait > 0 {
+		return &refusal{status: http.StatusTooManyRequests, text: "Too many failed logins", wait: wait}
+	}
+	ok := sameSecret(token, w.opts.Token)
+	w.guard.end(key, time.Now(), paid, ok)
+	if !ok {
+		return errOperator
+	}
+	return nil
 }
 
 // checkOrigin keeps web pages out: a page of another origin, and, where no secret

@@ -1,14 +1,20 @@
-// Package worker is the application's front: one [http.Handler] that lets
-// requests in, answers /health, and passes /objects/ on to the durable objects.
+// Package worker is the application's front: one [http.Handler] that lets requests in,
+// answers /health, passes /objects/ on to the durable objects, and serves each user's
+// calendars at /dav/.
 package worker
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/perdure/perdure/calendar/accounts"
 	"github.com/perdure/perdure/calendar/calcache"
+	"github.com/perdure/perdure/calendar/caldav"
+	"github.com/perdure/perdure/calendar/davserver"
 	"github.com/perdure/perdure/calendar/sessions"
 	"github.com/perdure/perdure/durable"
 )
@@ -17,6 +23,10 @@ import (
 func Classes() []durable.Class {
 	return []durable.Class{sessions.Class(), calcache.Class()}
 }
+
+// BuiltIn are the classes that the worker itself needs. Configuration files can't bind,
+// make or delete them.
+func BuiltIn() []durable.Class { return slices.Concat(accounts.Classes(), davserver.Classes()) }
 
 // CheckVars reports what is wrong with the classes' variables, by name.
 // lookup returns "" for a variable that is not set.
@@ -52,8 +62,25 @@ type Options struct {
 	// Bindings are the names under which /objects/ shows namespaces.
 	Bindings []string
 
-	// Token, if not empty, must come with requests to /objects/ as a bearer token.
+	// Token, if not empty, must come with requests to /objects/ as a bearer token. While
+	// there are no users it is also the single user's. Once there are, /objects/ is shut
+	// without one.
 	Token string
+
+	// Key seals users' credentials. Default: one in memory, so that they are lost with it.
+	Key *accounts.Key
+
+	// DAV serves calendars at /dav/.
+	DAV bool
+
+	// Nextcloud, if not empty, is where the single user's calendars are.
+	Nextcloud accounts.Credential
+
+	// CalDAV is for clients of calendar servers elsewhere, but for their Credential.
+	CalDAV caldav.Options
+
+	// Logger receives what no client can be told. Nil discards.
+	Logger *slog.Logger
 
 	// AllowedHosts are values of the Host header that are let in besides those of the
 	// loopback interface, without port. With a Token every host is.
@@ -66,12 +93,18 @@ type Options struct {
 
 // Worker serves the application's paths. It may be used by any goroutine.
 type Worker struct {
-	rt      *durable.Runtime
-	opts    Options
-	objects map[string]*durable.Namespace
+	rt       *durable.Runtime
+	opts     Options
+	log      *slog.Logger
+	objects  map[string]*durable.Namespace
+	accounts *accounts.Accounts
+	dav      *davserver.Server
+	servers  servers
+	visits   visits
+	guard    guard
 }
 
-// New returns the front of rt.
+// New returns the front of rt, which must have the classes of [BuiltIn]; others may be missing.
 func New(rt *durable.Runtime, opts *Options) *Worker {
 	w := &Worker{rt: rt, objects: make(map[string]*durable.Namespace)}
 	if opts != nil {
@@ -83,6 +116,15 @@ func New(rt *durable.Runtime, opts *Options) *Worker {
 	if w.opts.Environment == "" {
 		w.opts.Environment = "development"
 	}
+	if w.log = w.opts.Logger; w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	key := w.opts.Key
+	if key == nil {
+		key = accounts.MemoryKey()
+	}
+	w.accounts = accounts.New(rt, key)
+	w.dav = davserver.New(rt, &davserver.Options{Prefix: davPrefix, Logger: w.log})
 	for _, b := range w.opts.Bindings {
 		if n := rt.Namespace(b); n != nil {
 			w.objects[b] = n
@@ -106,6 +148,16 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if rest, ok := strings.CutPrefix(path, "/objects/"); ok {
 		w.gateway(rw, r, rest)
 		return
+	}
+	if w.opts.DAV {
+		switch {
+		case path == wellKnown:
+			w.dav.ServeHTTP(rw, r)
+			return
+		case strings.HasPrefix(path+"/", davPrefix):
+			w.calendars(rw, r)
+			return
+		}
 	}
 	fail(rw, http.StatusNotFound, "Not found")
 }

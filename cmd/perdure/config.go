@@ -8,16 +8,14 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/perdure/perdure/calendar/accounts"
+	"github.com/perdure/perdure/calendar/caldav"
 	"github.com/perdure/perdure/calendar/worker"
 	"github.com/perdure/perdure/durable"
 	"github.com/perdure/perdure/store"
-	"github.com/perdure/perdure/store/memstore"
-	"github.com/perdure/perdure/store/pebblestore"
 	"github.com/perdure/perdure/wrangler"
 )
 
@@ -34,7 +32,15 @@ tag = "v1"
 new_classes = ["SessionStore", "CalendarCache"]
 `
 
-// config is what serve needs to know, from all the places that say it.
+// dataFlags say which data a command works on.
+type dataFlags struct {
+	Data   string `help:"Folder for data; created if need be." default:".perdure" placeholder:"DIR"`
+	Config string `help:"Configuration. Default: wrangler.json, wrangler.jsonc or wrangler.toml of this folder, else a built-in one." placeholder:"FILE"`
+	Env    string `help:"Environment of the configuration." placeholder:"NAME"`
+	Store  string `help:"Storage engine: memory: or pebble:DIR. Default: pebble in the data folder." placeholder:"URL"`
+}
+
+// config is what a command needs to know, from all the places that say it.
 type config struct {
 	source       string // for people
 	wrangler     *wrangler.Config
@@ -45,29 +51,48 @@ type config struct {
 	addr         string
 	token        string
 	allowedHosts []string
+	nextcloud    accounts.Credential // the single user's; zero if his calendars are here
+	caldav       caldav.Options      // of clients for servers elsewhere
+	dav          bool
 }
 
-func (c *serveCmd) configure(env *environment) (*config, error) {
+// configure reads what every command that opens the data needs.
+func (f *dataFlags) configure(env *environment) (*config, error) {
 	cfg := &config{getenv: env.getenv}
-	if err := cfg.read(c.Config, c.Env); err != nil {
+	if err := cfg.read(f.Config, f.Env); err != nil {
 		return nil, err
 	}
 	var err error
 	if cfg.vars, err = cfg.wrangler.Variables("."); err != nil {
 		return nil, err
 	}
-	cfg.warnings = cfg.wrangler.Warnings
+	cfg.warnings = append(cfg.wrangler.Warnings, cfg.misspelled(env.environ())...)
 	cfg.bindings = make(map[string]string)
 	for _, b := range cfg.wrangler.Bindings {
 		cfg.bindings[b.Name] = b.ClassName
 	}
 	cfg.bindings = worker.WithAliases(cfg.bindings)
-	if err := worker.CheckVars(cfg.variable); err != nil {
+	return cfg, worker.CheckVars(cfg.variable)
+}
+
+func (c *serveCmd) configure(env *environment) (*config, error) {
+	cfg, err := c.dataFlags.configure(env)
+	if err != nil {
 		return nil, err
 	}
+	if err := cfg.readNextcloud(c.InsecureHTTP); err != nil {
+		return nil, err
+	}
+	cfg.dav = c.Dav || cfg.nextcloud == (accounts.Credential{})
 	cfg.token = c.Token
 	if cfg.token == "" {
 		cfg.token = cfg.variable("PERDURE_TOKEN")
+	}
+	if strings.ContainsFunc(cfg.token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, usageError("the token has spaces or other characters that an Authorization header can't carry")
+	}
+	if c.Grace < 0 {
+		return nil, usageError(fmt.Sprintf("--grace %v: must not be negative", c.Grace))
 	}
 	cfg.allowedHosts = strings.FieldsFunc(cfg.variable("PERDURE_ALLOWED_HOSTS"), func(r rune) bool { return r == ',' || r == ' ' })
 	if cfg.addr, err = c.listenAddr(cfg.variable("PORT")); err != nil {
@@ -115,6 +140,33 @@ func (cfg *config) variable(name string) string {
 // known are the variables that objects read.
 var known = []string{"SESSION_TTL", "CACHE_TTL", "PREFERENCES_TTL"}
 
+// settings are the variables that we read ourselves.
+var settings = []string{
+	"PORT", "SERVER_NAME", "SERVER_VERSION", "ENVIRONMENT", "NODE_ENV", "PERDURE_TOKEN", "PERDURE_ALLOWED_HOSTS",
+	"NEXTCLOUD_BASE_URL", "NEXTCLOUD_USERNAME", "NEXTCLOUD_APP_TOKEN", "NEXTCLOUD_CA_FILE",
+}
+
+// misspelled returns a warning for each variable that is nearly one of ours: those
+// of the files, and those of the environment that can mean nobody else.
+func (cfg *config) misspelled(environ []string) []string {
+	ours := slices.Concat(known, settings)
+	names := slices.Collect(maps.Keys(cfg.vars))
+	for _, v := range environ {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "PERDURE_") || strings.HasPrefix(name, "NEXTCLOUD_") || strings.HasSuffix(name, "_TTL") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var warnings []string
+	for _, name := range slices.Compact(names) {
+		if near := wrangler.Nearest(name, ours); near != "" && !slices.Contains(ours, name) {
+			warnings = append(warnings, fmt.Sprintf("variable %s is not read: did you mean %s?", name, near))
+		}
+	}
+	return warnings
+}
+
 // objectVars are the variables that objects may see: those of the configuration,
 // overridden by the environment. Those of ours that are secrets are not among them.
 func (cfg *config) objectVars() map[string]string {
@@ -125,6 +177,7 @@ func (cfg *config) objectVars() map[string]string {
 		}
 	}
 	delete(vars, "PERDURE_TOKEN")
+	delete(vars, "NEXTCLOUD_APP_TOKEN")
 	return vars
 }
 
@@ -147,15 +200,11 @@ func (cfg *config) environmentName() string {
 // open migrates the store and starts a runtime on it.
 func (cfg *config) open(st store.Store, yes bool, log *slog.Logger) (*durable.Runtime, error) {
 	classes := worker.Classes()
-	names := make([]string, len(classes))
-	for i, c := range classes {
-		names[i] = c.Name()
-	}
 	applied, exist, err := durable.AppliedMigrations(st)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := cfg.wrangler.Plan(wrangler.State{Applied: applied, Classes: exist}, names)
+	plan, err := cfg.wrangler.Plan(wrangler.State{Applied: applied, Classes: without(exist, worker.BuiltIn())}, names(classes))
 	if err != nil {
 		return nil, err
 	}
@@ -169,16 +218,44 @@ func (cfg *config) open(st store.Store, yes bool, log *slog.Logger) (*durable.Ru
 	if err := carryOut(st, plan, log); err != nil {
 		return nil, err
 	}
-	var present []durable.Class
-	for _, c := range classes {
-		if slices.Contains(plan.Next.Classes, c.Name()) {
+	return cfg.start(st, plan.Next.Classes, cfg.bindings, log)
+}
+
+// openAsIs starts a runtime on a store without migrating it: a command that is about
+// something else should not.
+func (cfg *config) openAsIs(st store.Store, log *slog.Logger) (*durable.Runtime, error) {
+	_, exist, err := durable.AppliedMigrations(st)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.start(st, exist, nil, log)
+}
+
+// start starts a runtime with the built-in classes and those that exist of the others.
+func (cfg *config) start(st store.Store, exist []string, bindings map[string]string, log *slog.Logger) (*durable.Runtime, error) {
+	present := worker.BuiltIn()
+	for _, c := range worker.Classes() {
+		if slices.Contains(exist, c.Name()) {
 			present = append(present, c)
 		}
 	}
 	return durable.Open(st, &durable.Options{
-		Classes: present, Bindings: cfg.bindings, Vars: cfg.objectVars(), Logger: log,
+		Classes: present, Bindings: bindings, Vars: cfg.objectVars(), Logger: log,
 		Limits: durable.Limits{NamespaceBytes: cfg.wrangler.Quota},
 	})
+}
+
+func names(classes []durable.Class) []string {
+	out := make([]string, len(classes))
+	for i, c := range classes {
+		out[i] = c.Name()
+	}
+	return out
+}
+
+// without returns the names that are none of classes'.
+func without(all []string, classes []durable.Class) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(names(classes), name) })
 }
 
 func carryOut(st store.Store, plan *wrangler.Plan, log *slog.Logger) error {
@@ -200,28 +277,6 @@ func carryOut(st store.Store, plan *wrangler.Plan, log *slog.Logger) error {
 	}
 	log.Info("migrations applied", "tags", len(plan.Pending), "created", len(m.Create), "renamed", len(m.Rename), "deleted", len(m.Delete))
 	return nil
-}
-
-// openStore opens the engine that --store names, and says where it is.
-func openStore(url, data string, log *slog.Logger) (store.Store, string, error) {
-	kind, rest, found := strings.Cut(url, ":")
-	switch {
-	case url == "":
-		if err := os.MkdirAll(data, 0o700); err != nil {
-			return nil, "", fmt.Errorf("data folder: %w", err)
-		}
-		kind, rest = "pebble", filepath.Join(data, "store")
-	case !found:
-		return nil, "", usageError(fmt.Sprintf("--store %q: must be memory: or pebble:DIR", url))
-	}
-	switch {
-	case kind == "memory" && rest == "":
-		return memstore.New(nil), "in memory: gone when this process ends", nil
-	case kind == "pebble" && rest != "":
-		st, err := pebblestore.Open(rest, &pebblestore.Options{Logger: log})
-		return st, rest, err
-	}
-	return nil, "", usageError(fmt.Sprintf("--store %q: must be memory: or pebble:DIR", kind+":"))
 }
 
 func onLoopback(addr string) bool {

@@ -12,21 +12,21 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/perdure/perdure/calendar/accounts"
 	"github.com/perdure/perdure/calendar/worker"
 	"github.com/perdure/perdure/durable"
 )
 
 type serveCmd struct {
-	Addr      string        `help:"Address to listen on. Default: 127.0.0.1:8787." placeholder:"HOST:PORT"`
-	Port      int           `help:"Port to listen on, in place of that of --addr; also PORT in the environment." placeholder:"N"`
-	Data      string        `help:"Folder for data; created if need be." default:".perdure" placeholder:"DIR"`
-	Config    string        `help:"Configuration. Default: wrangler.json, wrangler.jsonc or wrangler.toml of this folder, else a built-in one." placeholder:"FILE"`
-	Env       string        `help:"Environment of the configuration." placeholder:"NAME"`
-	Token     string        `help:"Token that requests must bring; also PERDURE_TOKEN in the environment, where other users of the machine can't see it." placeholder:"SECRET"`
-	Store     string        `help:"Storage engine: memory: or pebble:DIR. Default: pebble in the data folder." placeholder:"URL"`
-	LogFormat string        `help:"Form of the log on standard error: ${enum}." enum:"text,json" default:"text"`
-	Grace     time.Duration `help:"How long to wait for running requests at the end." default:"20s"`
-	Yes       bool          `help:"Carry out migrations that delete data."`
+	Addr string `help:"Address to listen on. Default: 127.0.0.1:8787." placeholder:"HOST:PORT"`
+	Port *int   `help:"Port to listen on, 0 for any free one, in place of that of --addr; also PORT in the environment." placeholder:"N"`
+	dataFlags
+	Token        string        `help:"Token that requests must bring; also PERDURE_TOKEN in the environment, where other users of the machine can't see it." placeholder:"SECRET"`
+	Dav          bool          `help:"Serve calendars at /dav/ although they are on a Nextcloud."`
+	InsecureHTTP bool          `name:"insecure-http" help:"Allow a Nextcloud on plain http elsewhere than on this machine."`
+	LogFormat    string        `help:"Form of the log on standard error: ${enum}." enum:"text,json" default:"text"`
+	Grace        time.Duration `help:"How long to wait for running requests at the end." default:"20s"`
+	Yes          bool          `help:"Carry out migrations that delete data."`
 }
 
 // Run serves until the environment's context ends, then drains.
@@ -39,7 +39,17 @@ func (c *serveCmd) Run(env *environment) error {
 	for _, w := range cfg.warnings {
 		log.Warn(w)
 	}
-	st, where, err := openStore(c.Store, c.Data, log)
+	at, err := c.place()
+	if err != nil {
+		return err
+	}
+	// Before the data is opened, and migrated: a server that can't listen changes nothing.
+	listener, err := net.Listen("tcp", cfg.addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	st, err := at.open(log)
 	if err != nil {
 		return err
 	}
@@ -47,14 +57,16 @@ func (c *serveCmd) Run(env *environment) error {
 	if err != nil {
 		return errors.Join(err, st.Close())
 	}
-	listener, err := net.Listen("tcp", cfg.addr)
-	if err != nil {
-		return errors.Join(fmt.Errorf("listen on %s: %w", cfg.addr, err), rt.Close())
+	w := cfg.worker(rt, at, log)
+	if cfg.dav {
+		if err := w.SeedMe(env.ctx); err != nil {
+			return errors.Join(err, rt.Close())
+		}
 	}
-	w := worker.New(rt, &worker.Options{
-		Bindings: cfg.bindingNames(), Token: cfg.token, AllowedHosts: cfg.allowedHosts,
-		Name: cfg.variable("SERVER_NAME"), Version: cfg.serverVersion(), Environment: cfg.environmentName(),
-	})
+	control, err := serveControl(at, w.Control(), log)
+	if err != nil {
+		return errors.Join(err, rt.Close())
+	}
 	srv := &http.Server{
 		Handler:           w,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -64,16 +76,25 @@ func (c *serveCmd) Run(env *environment) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener) }()
-	greet(env.stdout, listener.Addr(), cfg, where)
+	greet(env.stdout, listener.Addr(), cfg, at)
 
 	select {
 	case err = <-served:
-		return errors.Join(fmt.Errorf("serve: %w", err), rt.Close())
+		return errors.Join(fmt.Errorf("serve: %w", err), control.close(), rt.Close())
 	case <-env.ctx.Done():
 		log.Info("draining", "grace", c.Grace)
 	case <-rt.Draining(): // nobody but a broken store ends it
 	}
-	return c.shutdown(rt, srv, log)
+	return errors.Join(control.close(), c.shutdown(rt, srv, log))
+}
+
+// worker returns the application's front on rt, as the configuration wants it.
+func (cfg *config) worker(rt *durable.Runtime, at place, log *slog.Logger) *worker.Worker {
+	return worker.New(rt, &worker.Options{
+		Bindings: cfg.bindingNames(), Token: cfg.token, AllowedHosts: cfg.allowedHosts,
+		Key: at.key(), DAV: cfg.dav, Nextcloud: cfg.nextcloud, CalDAV: cfg.caldav, Logger: log,
+		Name: cfg.variable("SERVER_NAME"), Version: cfg.serverVersion(), Environment: cfg.environmentName(),
+	})
 }
 
 // shutdown lets the runtime finish what runs, while /health says 503, and then the
@@ -97,7 +118,7 @@ func (c *serveCmd) shutdown(rt *durable.Runtime, srv *http.Server, log *slog.Log
 }
 
 // greet says what is served where, with a request to try.
-func greet(w io.Writer, addr net.Addr, cfg *config, where string) {
+func greet(w io.Writer, addr net.Addr, cfg *config, at place) {
 	base := "http://" + addr.String()
 	auth := ""
 	if cfg.token != "" {
@@ -105,8 +126,14 @@ func greet(w io.Writer, addr net.Addr, cfg *config, where string) {
 	}
 	fmt.Fprintf(w, "perdure %s\n", version())
 	fmt.Fprintf(w, "  configuration  %s\n", cfg.source)
-	fmt.Fprintf(w, "  data           %s\n", where)
+	fmt.Fprintf(w, "  data           %s\n", at)
 	fmt.Fprintf(w, "  health         %s/health\n", base)
+	if cfg.dav {
+		fmt.Fprintf(w, "  calendars      %s/dav/   (CalDAV; user %s until there are others: perdure users add NAME)\n", base, accounts.Me)
+	}
+	if cfg.nextcloud != (accounts.Credential{}) {
+		fmt.Fprintf(w, "  nextcloud      %s\n", cfg.nextcloud)
+	}
 	example := ""
 	for _, name := range cfg.bindingNames() {
 		fmt.Fprintf(w, "  %-14s %s/objects/%s/{name}/…   (class %s)\n", "objects", base, name, cfg.bindings[name])
@@ -136,8 +163,8 @@ func (c *serveCmd) listenAddr(variable string) (string, error) {
 	if err != nil {
 		return "", usageError(fmt.Sprintf("address %q: must be HOST:PORT", addr))
 	}
-	if c.Port != 0 {
-		port = strconv.Itoa(c.Port)
+	if c.Port != nil {
+		port = strconv.Itoa(*c.Port)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return "", usageError(fmt.Sprintf("port %q: must be a number from 0 to 65535", port))

@@ -144,7 +144,7 @@ func (p *process) do1(path string) (int, string) {
 }
 
 func TestTokenAndOrigin(t *testing.T) {
-	const secret = "correct horse"
+	const secret = "correct-horse"
 	p := start(t, t.TempDir(), []string{"PERDURE_TOKEN=" + secret}, "serve", "--addr", "127.0.0.1:0", "--store", "memory:")
 	const path = "/objects/CALENDARS/a/calendars"
 	for _, c := range []struct {
@@ -209,6 +209,8 @@ func TestRefusedAtStart(t *testing.T) {
 		{"bad port", "", []string{"PORT=banana"}, nil, 2, "banana"},
 		{"bad store", "", nil, []string{"--store", "postgres://x"}, 2, "--store"},
 		{"bad TTL", "", []string{"SESSION_TTL=soon"}, nil, 1, "SESSION_TTL"},
+		{"token with a space", "", []string{"PERDURE_TOKEN=a b"}, nil, 2, "token"},
+		{"negative grace", "", nil, []string{"--grace=-1s"}, 2, "--grace"},
 		{"unknown flag", "", nil, []string{"--bogus"}, 2, "--bogus"},
 		{"unknown environment", seedConfig, nil, []string{"--env", "staging"}, 1, "staging"},
 		{"binding without class", seedConfig + "\n[env.x.durable_objects]\nbindings = [{ name = \"A\", class_name = \"Missing\" }]\n", nil, []string{"--env", "x"}, 1, "wrangler.toml:13"},
@@ -272,6 +274,36 @@ func TestMigrations(t *testing.T) {
 	<-q.ready()
 	if code := q.wait(); code != 1 || !strings.Contains(q.stderr.String(), "v2") {
 		t.Errorf("vanished migration: exit %d, %s; want 1 and the tag", code, q.stderr)
+	}
+}
+
+func TestMisspelledVariables(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "wrangler.toml", seedConfig+"\n[vars]\nSESION_TTL = \"1h\"\nOTHER = \"x\"\n")
+	p := start(t, dir, []string{"PERDURE_TOKN=x"}, "serve", "--addr", "127.0.0.1:0", "--store", "memory:")
+	p.stop()
+	for _, want := range []string{"did you mean SESSION_TTL", "did you mean PERDURE_TOKEN"} {
+		if log := p.stderr.String(); !strings.Contains(log, want) || strings.Contains(log, "OTHER") {
+			t.Errorf("log = %s, want %q and nothing of OTHER", log, want)
+		}
+	}
+}
+
+// TestNoPortNoMigration: a server that can't listen has changed nothing.
+func TestNoPortNoMigration(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := t.TempDir()
+	p := launch(t, dir, nil, "serve", "--addr", taken.Addr().String())
+	<-p.ready()
+	if code := p.wait(); code != 1 || !strings.Contains(p.stderr.String(), "address already in use") {
+		t.Errorf("exit %d, %s; want 1 and that the address is in use", code, p.stderr)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".perdure", "store")); !os.IsNotExist(err) {
+		t.Errorf("the data folder was made: %v", err)
 	}
 }
 

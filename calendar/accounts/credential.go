@@ -1,0 +1,68 @@
+package accounts
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/perdure/perdure/durable"
+)
+
+// Credential is how a user logs in to a calendar server. Printing one shows no password.
+type Credential struct {
+	Server   string // its address
+	Username string
+	Password string // at a Nextcloud, an app password
+}
+
+// maxCredential is the longest field of a credential, in bytes.
+const maxCredential = 4096
+
+// String returns user name and server only.
+func (c Credential) String() string { return c.Username + " at " + c.Server }
+
+// GoString returns user name and server only.
+func (c Credential) GoString() string { return "accounts.Credential{" + c.String() + "}" }
+
+// MarshalJSON keeps a credential from ending up in a log or an answer by mistake.
+func (c Credential) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
+
+// credentialPurpose is bound to what is sealed, so that a value sealed for something
+// else can't be put in its place.
+const credentialPurpose = "calendar server"
+
+// SetCredential seals a credential into a user's object, in place of the one before.
+// It is durable when SetCredential returns. Errors: ErrNoUser, ErrInvalid, ErrKey.
+func (a *Accounts) SetCredential(ctx context.Context, id string, c Credential) error {
+	for _, field := range []struct{ name, value string }{{"server", c.Server}, {"user name", c.Username}, {"password", c.Password}} {
+		if field.value == "" || len(field.value) > maxCredential {
+			return fmt.Errorf("%w credential: the %s has %d bytes, it must have 1 to %d", ErrInvalid, field.name, len(field.value), maxCredential)
+		}
+	}
+	plain, err := json.Marshal([]string{c.Server, c.Username, c.Password})
+	if err != nil {
+		return fmt.Errorf("save credential: %w", err)
+	}
+	sealed, err := a.key.seal(credentialPurpose, id, plain)
+	if err != nil {
+		return fmt.Errorf("save credential: %w", err)
+	}
+	return durable.Exec(ctx, a.user(id), (*user).SetCredential, sealed)
+}
+
+// Credential returns a user's credential. Errors: ErrNoUser, ErrNoCredential, ErrKey.
+func (a *Accounts) Credential(ctx context.Context, id string) (Credential, error) {
+	sealed, err := durable.Call0(ctx, a.user(id), (*user).Credential)
+	if err != nil {
+		return Credential{}, err
+	}
+	plain, err := a.key.open(credentialPurpose, id, sealed)
+	if err != nil {
+		return Credential{}, fmt.Errorf("open the credential of user %s: %w", id, err)
+	}
+	var fields []string
+	if json.Unmarshal(plain, &fields) != nil || len(fields) != 3 {
+		return Credential{}, fmt.Errorf("open the credential of user %s: %w: not what was sealed", id, ErrKey)
+	}
+	return Credential{fields[0], fields[1], fields[2]}, nil
+}

@@ -1,0 +1,231 @@
+package accounts_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/perdure/perdure/calendar/accounts"
+	"github.com/perdure/perdure/store"
+)
+
+var credential = accounts.Credential{Server: "https://cloud.example.org", Username: "ann", Password: "app-p4ssword"}
+
+func TestCredential(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	ann, _ := b.add("ann")
+	bob, _ := b.add("bob")
+	if _, err := b.Credential(ctx, ann.ID); !errors.Is(err, accounts.ErrNoCredential) {
+		t.Errorf("Credential = %v, want ErrNoCredential", err)
+	}
+	if err := b.SetCredential(ctx, "u_nobody", credential); !errors.Is(err, accounts.ErrNoUser) {
+		t.Errorf("SetCredential of nobody = %v, want ErrNoUser", err)
+	}
+	if _, err := b.Credential(ctx, accounts.Me); !errors.Is(err, accounts.ErrNoCredential) {
+		t.Errorf("Credential of me = %v, want ErrNoCredential", err)
+	}
+	for _, id := range []string{ann.ID, accounts.Me} {
+		if err := b.SetCredential(ctx, id, credential); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.crash()
+	for _, id := range []string{ann.ID, accounts.Me} {
+		if got, err := b.Credential(ctx, id); err != nil || got != credential {
+			t.Errorf("Credential(%s) = %v, %v", id, got, err)
+		}
+	}
+	if _, err := b.Credential(ctx, bob.ID); !errors.Is(err, accounts.ErrNoCredential) {
+		t.Errorf("Credential of another = %v, want ErrNoCredential", err)
+	}
+	for _, c := range []accounts.Credential{{}, {Server: "a", Username: "b"}, {Server: "a", Username: "b", Password: strings.Repeat("x", 5000)}} {
+		if err := b.SetCredential(ctx, ann.ID, c); !errors.Is(err, accounts.ErrInvalid) || strings.Contains(err.Error(), "xx") {
+			t.Errorf("SetCredential with a bad one = %v, want ErrInvalid", err)
+		}
+	}
+}
+
+func TestCredentialIsNotPrinted(t *testing.T) {
+	out, _ := json.Marshal(credential)
+	for _, s := range []string{fmt.Sprint(credential), fmt.Sprintf("%+v %#v %q", credential, credential, credential), string(out)} {
+		if strings.Contains(s, credential.Password) {
+			t.Errorf("printed: %s", s)
+		}
+	}
+}
+
+// TestNothingIsStoredInTheClear looks through everything that reaches the engine.
+func TestNothingIsStoredInTheClear(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	ann, token := b.add("ann")
+	if err := b.SetCredential(ctx, ann.ID, credential); err != nil {
+		t.Fatal(err)
+	}
+	_, secret, _ := strings.Cut(token, ".")
+	seen := 0
+	for ns := range uint32(4) {
+		err := b.Store().Objects(ctx, ns, [32]byte{}, func(id [32]byte, _ *store.Header) bool {
+			b.Store().Scan(ctx, store.Object{Namespace: ns, ID: id}, store.Range{}, func(key, value []byte) bool {
+				seen++
+				for _, s := range []string{secret, credential.Password, credential.Server} {
+					if bytes.Contains(value, []byte(s)) {
+						t.Errorf("key %q holds a secret in the clear", key)
+					}
+				}
+				return true
+			})
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen < 4 {
+		t.Errorf("looked at %d keys only", seen)
+	}
+}
+
+// TestSealedIsBound moves a sealed value to another user.
+func TestSealedIsBound(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	ann, _ := b.add("ann")
+	bob, _ := b.add("bob")
+	if err := b.SetCredential(ctx, ann.ID, credential); err != nil {
+		t.Fatal(err)
+	}
+	sealed := accounts.Sealed(t, b.Runtime.Runtime, ann.ID)
+	accounts.PutSealed(t, b.Runtime.Runtime, bob.ID, sealed)
+	if got, err := b.Credential(ctx, bob.ID); !errors.Is(err, accounts.ErrKey) {
+		t.Errorf("Credential moved to another user = %v, %v, want ErrKey", got, err)
+	}
+	for i := range sealed {
+		damaged := bytes.Clone(sealed)
+		damaged[i] ^= 1
+		accounts.PutSealed(t, b.Runtime.Runtime, ann.ID, damaged)
+		if got, err := b.Credential(ctx, ann.ID); !errors.Is(err, accounts.ErrKey) {
+			t.Fatalf("Credential with byte %d changed = %v, %v, want ErrKey", i, got, err)
+		}
+	}
+	accounts.PutSealed(t, b.Runtime.Runtime, ann.ID, sealed)
+	if err := b.SetCredential(ctx, ann.ID, credential); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(sealed, accounts.Sealed(t, b.Runtime.Runtime, ann.ID)) {
+		t.Error("the same credential sealed twice looks the same: the nonce is not random")
+	}
+}
+
+func TestKeyFile(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	path := filepath.Join(t.TempDir(), "key")
+	with := func(path string) *accounts.Accounts { return accounts.New(b.Runtime.Runtime, accounts.KeyFile(path)) }
+	a := with(path)
+	if _, err := a.Credential(ctx, accounts.Me); !errors.Is(err, accounts.ErrNoCredential) {
+		t.Errorf("Credential = %v, want ErrNoCredential", err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("the key file was made before it was needed: %v", err)
+	}
+	if err := os.WriteFile(path+".new", []byte("half"), 0o644); err != nil { // what a crash left
+		t.Fatal(err)
+	}
+	if err := a.SetCredential(ctx, accounts.Me, credential); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 || info.Size() != 32 {
+		t.Errorf("key file: %v, %v, want 32 bytes with mode 0600", info, err)
+	}
+	if _, err := os.Stat(path + ".new"); !os.IsNotExist(err) {
+		t.Errorf("the unfinished file is still there: %v", err)
+	}
+	if got, err := with(path).Credential(ctx, accounts.Me); err != nil || got != credential {
+		t.Errorf("Credential with the file read again = %v, %v", got, err)
+	}
+
+	key, _ := os.ReadFile(path)
+	refused := func(want string) {
+		t.Helper()
+		if got, err := with(path).Credential(ctx, accounts.Me); !errors.Is(err, accounts.ErrKey) || !strings.Contains(err.Error(), want) || bytes.Contains([]byte(err.Error()), key) {
+			t.Errorf("Credential = %v, %v, want ErrKey with %q", got, err, want)
+		}
+	}
+	for _, mode := range []os.FileMode{0o640, 0o604, 0o620, 0o601} {
+		os.Chmod(path, mode)
+		refused(fmt.Sprintf("mode %04o", mode))
+	}
+	os.Chmod(path, 0o600)
+	os.WriteFile(path, key[:31], 0o600)
+	refused("32 bytes")
+	if err := with(path).SetCredential(ctx, accounts.Me, credential); !errors.Is(err, accounts.ErrKey) {
+		t.Errorf("SetCredential with a bad key file = %v, want ErrKey", err)
+	}
+	os.WriteFile(path, bytes.Repeat([]byte{7}, 32), 0o600)
+	refused("another key")
+	os.Remove(path)
+	refused("no such file")
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("reading made a new key: %v", err)
+	}
+	os.Mkdir(path, 0o700)
+	refused("must be a file")
+}
+
+func TestSettings(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	if got, err := b.Settings(ctx, accounts.Me); got != nil || err != nil {
+		t.Errorf("Settings = %s, %v, want none", got, err)
+	}
+	to := func(s string) func([]byte) ([]byte, error) {
+		return func([]byte) ([]byte, error) { return []byte(s), nil }
+	}
+	for _, bad := range []string{"", "[]", "{", `"x"`, `{"x":"` + strings.Repeat("x", accounts.MaxSettings) + `"}`} {
+		if _, err := b.ChangeSettings(ctx, accounts.Me, to(bad)); !errors.Is(err, accounts.ErrInvalid) {
+			t.Errorf("ChangeSettings to %.20q = %v, want ErrInvalid", bad, err)
+		}
+	}
+	own := errors.New("own")
+	if _, err := b.ChangeSettings(ctx, accounts.Me, func([]byte) ([]byte, error) { return nil, own }); err != own {
+		t.Errorf("ChangeSettings = %v, want the function's error", err)
+	}
+	if _, err := b.ChangeSettings(ctx, "u_nobody", to("{}")); !errors.Is(err, accounts.ErrNoUser) {
+		t.Errorf("ChangeSettings of nobody = %v, want ErrNoUser", err)
+	}
+
+	// A change that another one overtakes is made again on top of that.
+	runs := 0
+	got, err := b.ChangeSettings(ctx, accounts.Me, func(old []byte) ([]byte, error) {
+		if runs++; runs == 1 {
+			if _, err := b.ChangeSettings(ctx, accounts.Me, to(`{"first":1}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if old == nil {
+			return []byte("{}"), nil
+		}
+		return []byte(strings.TrimSuffix(string(old), "}") + `,"second":2}`), nil
+	})
+	const want = `{"first":1,"second":2}`
+	if string(got) != want || err != nil || runs != 2 {
+		t.Errorf("ChangeSettings = %s, %v after %d runs, want %s after 2", got, err, runs, want)
+	}
+	b.crash()
+	if got, err := b.Settings(ctx, accounts.Me); string(got) != want || err != nil {
+		t.Errorf("Settings after a crash = %s, %v, want %s", got, err, want)
+	}
+}
+
+func TestNewWantsAKey(t *testing.T) {
+	b := newBed(t)
+	defer func() {
+		if recover() == nil {
+			t.Error("New without a key did not panic")
+		}
+	}()
+	accounts.New(b.Runtime.Runtime, nil)
+}

@@ -1,0 +1,179 @@
+package worker
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/perdure/perdure/calendar/accounts"
+	"github.com/perdure/perdure/calendar/caldav"
+)
+
+// ControlUser is a user as [Worker.Control] shows one.
+type ControlUser struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Added   time.Time `json:"added,omitzero"`
+	Removed time.Time `json:"removed,omitzero"` // of one whose data is still here
+	Token   string    `json:"token,omitempty"`  // in the answer to adding one, and never again
+}
+
+// ControlCredential is a credential on its way to [Worker.Control].
+type ControlCredential struct {
+	Server       string `json:"server"`
+	Username     string `json:"username"`
+	Password     string `json:"password"`
+	InsecureHTTP bool   `json:"insecureHTTP,omitempty"` // the server may be one on plain http, elsewhere
+}
+
+// String returns user name and server only.
+func (c ControlCredential) String() string { return c.Username + " at " + c.Server }
+
+// GoString returns user name and server only.
+func (c ControlCredential) GoString() string { return "worker.ControlCredential{" + c.String() + "}" }
+
+// ControlPage is how many users a list holds at most. A shorter one is the last.
+const ControlPage = 100
+
+// Control returns the handler by which the program's other commands work on the same
+// data, in this process or through a socket. It asks nobody who they are: whoever
+// reaches it is the owner.
+//
+//	GET    /users?after=NAME         users, in the order of names
+//	POST   /users                    {"name": …}; the answer holds the token
+//	GET    /users/{name or id}
+//	DELETE /users/{name or id}       ?purge=true deletes the data as well
+//	PUT    /users/{name or id}/credential
+//	GET    /removed?name=&id=        removed users with data, after the one named
+//
+// Answers are JSON; errors are {"error": text for a person}.
+func (w *Worker) Control() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /users", w.control(w.listUsers))
+	mux.HandleFunc("POST /users", w.control(w.addUser))
+	mux.HandleFunc("GET /users/{name}", w.control(w.showUser))
+	mux.HandleFunc("DELETE /users/{name}", w.control(w.deleteUser))
+	mux.HandleFunc("PUT /users/{name}/credential", w.control(w.setCredential))
+	mux.HandleFunc("GET /removed", w.control(w.listRemoved))
+	return mux
+}
+
+// maxControlBody bounds a request's body.
+const maxControlBody = 64 << 10
+
+func (w *Worker) control(serve func(r *http.Request) (any, error)) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(rw, r.Body, maxControlBody)
+		v, err := serve(r)
+		if err != nil {
+			status, text := controlProblem(err)
+			fail(rw, status, text)
+			return
+		}
+		writeJSON(rw, http.StatusOK, v)
+	}
+}
+
+// controlProblem says what is wrong to the owner of the data, who may know.
+func controlProblem(err error) (status int, text string) {
+	text = strings.TrimPrefix(err.Error(), "accounts: ")
+	switch {
+	case errors.Is(err, accounts.ErrNoUser):
+		return http.StatusNotFound, "there is no such user"
+	case errors.Is(err, accounts.ErrNameTaken):
+		return http.StatusConflict, "the name is taken"
+	case errors.Is(err, accounts.ErrAmbiguous):
+		return http.StatusConflict, "several removed users had this name: give the id, which the list shows"
+	case errors.Is(err, accounts.ErrInvalidName), errors.Is(err, accounts.ErrInvalid):
+		return http.StatusBadRequest, text
+	}
+	return http.StatusInternalServerError, text
+}
+
+func decodeBody(r *http.Request, v any) error {
+	if err := json.NewDecoder(r.Body).Decode(v); err != nil {
+		return fmt.Errorf("%w request: not the JSON expected", accounts.ErrInvalid) // the text may hold a secret
+	}
+	return nil
+}
+
+func shown(users []accounts.User) []ControlUser {
+	out := make([]ControlUser, len(users))
+	for i, u := range users {
+		out[i] = ControlUser{ID: u.ID, Name: u.Name, Added: u.Added, Removed: u.Removed}
+	}
+	return out
+}
+
+func (w *Worker) listUsers(r *http.Request) (any, error) {
+	all, err := w.accounts.List(r.Context(), r.URL.Query().Get("after"), ControlPage)
+	return shown(all), err
+}
+
+func (w *Worker) listRemoved(r *http.Request) (any, error) {
+	after := accounts.User{Name: r.URL.Query().Get("name"), ID: r.URL.Query().Get("id")}
+	all, err := w.accounts.ListRemoved(r.Context(), after, ControlPage)
+	return shown(all), err
+}
+
+func (w *Worker) addUser(r *http.Request) (any, error) {
+	var body struct{ Name string }
+	if err := decodeBody(r, &body); err != nil {
+		return nil, err
+	}
+	u, token, err := w.accounts.Add(r.Context(), body.Name)
+	if err != nil {
+		return nil, err
+	}
+	// The user is there, and the token can't be shown twice: what is missing are samples.
+	if err := w.dav.Seed(r.Context(), davUser(u)); err != nil {
+		w.log.LogAttrs(r.Context(), slog.LevelError, "the new user has no first calendars", slog.String("user", u.ID), slog.Any("error", err))
+	}
+	out := shown([]accounts.User{u})[0]
+	out.Token = token
+	return out, nil
+}
+
+// findUser returns the user that the path names; the single user is one.
+func (w *Worker) findUser(r *http.Request) (accounts.User, error) {
+	name := r.PathValue("name")
+	if name == accounts.Me {
+		return me, nil
+	}
+	return w.accounts.Find(r.Context(), name)
+}
+
+func (w *Worker) showUser(r *http.Request) (any, error) {
+	u, err := w.findUser(r)
+	return shown([]accounts.User{u})[0], err
+}
+
+func (w *Worker) deleteUser(r *http.Request) (any, error) {
+	purge := cmp.Or(r.URL.Query().Get("purge"), "false")
+	if purge != "true" && purge != "false" {
+		return nil, fmt.Errorf("%w request: purge must be true or false", accounts.ErrInvalid)
+	}
+	u, err := w.removeUser(r.Context(), r.PathValue("name"), purge == "true")
+	return shown([]accounts.User{u})[0], err
+}
+
+func (w *Worker) setCredential(r *http.Request) (any, error) {
+	var body ControlCredential
+	if err := decodeBody(r, &body); err != nil {
+		return nil, err
+	}
+	if _, err := caldav.New(body.Server, &caldav.Options{InsecureHTTP: body.InsecureHTTP}); err != nil {
+		return nil, fmt.Errorf("%w credential: %w", accounts.ErrInvalid, err)
+	}
+	u, err := w.findUser(r)
+	if err != nil {
+		return nil, err
+	}
+	c := accounts.Credential{Server: body.Server, Username: body.Username, Password: body.Password}
+	return shown([]accounts.User{u})[0], w.accounts.SetCredential(r.Context(), u.ID, c)
+}

@@ -1,0 +1,46 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/perdure/perdure/calendar/accounts"
+	"github.com/perdure/perdure/calendar/davserver"
+)
+
+// davPrefix is where the calendar server answers.
+const davPrefix = "/dav/"
+
+// wellKnown is where clients look for it (RFC 6764, section 5).
+const wellKnown = "/.well-known/caldav"
+
+func davUser(u accounts.User) davserver.User { return davserver.User{ID: u.ID, Name: u.Name} }
+
+// calendars serves /dav/ to the user who has logged in.
+func (w *Worker) calendars(rw http.ResponseWriter, r *http.Request) {
+	w.asUser(rw, r, func(rw http.ResponseWriter, r *http.Request, u accounts.User) {
+		r = r.WithContext(davserver.WithUser(r.Context(), davUser(u)))
+		r.Header = r.Header.Clone()
+		r.Header.Del("Authorization") // it has done its work
+		w.dav.ServeHTTP(rw, r)
+	})
+}
+
+// SeedMe makes the single user's first calendars on this server, unless there ever were
+// any, other users, or a calendar server of his own. It may be called at every start.
+func (w *Worker) SeedMe(ctx context.Context) error {
+	any, err := w.accounts.Any(ctx)
+	if err != nil || any {
+		return err
+	}
+	_, err = w.Credential(ctx, accounts.Me)
+	if errors.Is(err, accounts.ErrNoCredential) {
+		err = w.dav.Seed(ctx, davUser(me))
+	}
+	if err != nil {
+		return fmt.Errorf("first calendars: %w", err)
+	}
+	return nil
+}

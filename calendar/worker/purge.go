@@ -1,0 +1,88 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/perdure/perdure/calendar/accounts"
+	"github.com/perdure/perdure/calendar/calcache"
+)
+
+// removeUser ends a user's access, the requests that run included, and with purge
+// deletes his data. It may be repeated, wherever it broke off:
+//
+//  1. Access ends first. No data is deleted while a request of the user may still write.
+//  2. Accounts forget the user last: until then he can be named.
+func (w *Worker) removeUser(ctx context.Context, nameOrID string, purge bool) (accounts.User, error) {
+	u, err := w.accounts.Remove(ctx, nameOrID)
+	if err != nil {
+		return u, err
+	}
+	if err := w.visits.expel(ctx, u.ID); err != nil {
+		return u, fmt.Errorf("wait for the user's requests: %w", err)
+	}
+	if !purge {
+		return u, nil
+	}
+	if err := w.purge(ctx, u); err != nil {
+		return u, fmt.Errorf("purge user %s: %w", u.ID, err)
+	}
+	return u, nil
+}
+
+// purge deletes what is stored under a removed user's id. Sessions are stored under ids
+// of their own and end by themselves.
+func (w *Worker) purge(ctx context.Context, u accounts.User) error {
+	if err := w.purgeCalendars(ctx, u.ID); err != nil {
+		return err
+	}
+	if err := w.purgeCache(ctx, u.ID); err != nil {
+		return err
+	}
+	return w.accounts.Erase(ctx, u.ID)
+}
+
+func (w *Worker) purgeCalendars(ctx context.Context, id string) error {
+	c, err := w.OwnClient(id)
+	if err != nil {
+		return err
+	}
+	home, err := c.Discover(ctx)
+	if err != nil {
+		return err
+	}
+	calendars, err := c.ListCalendars(ctx, home)
+	if err != nil {
+		return err
+	}
+	for _, cal := range calendars {
+		if err := c.DeleteCalendar(ctx, cal.Href); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Worker) purgeCache(ctx context.Context, id string) error {
+	caches := w.rt.Namespace(calcache.ClassName)
+	if caches == nil { // no migration has made the class
+		return nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, "http://do/clear?userId="+url.QueryEscape(id), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := caches.Named(id).RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("clear cache: %w", err)
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("clear cache: status %d", resp.StatusCode)
+	}
+	return nil
+}

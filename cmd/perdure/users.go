@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"github.com/perdure/perdure/calendar/worker"
+)
+
+type usersCmd struct {
+	Add    usersAddCmd    `cmd:"" help:"Add a user and print the secret, which is shown this once."`
+	List   usersListCmd   `cmd:"" help:"List users, and removed ones whose data is still here."`
+	Remove usersRemoveCmd `cmd:"" help:"End a user's access at once."`
+}
+
+type usersAddCmd struct {
+	dataFlags
+	Name string `arg:"" help:"1 to 64 of a-z, 0-9 and . _ @ -"`
+}
+
+// Run prints the secret alone on standard output.
+func (c *usersAddCmd) Run(env *environment) error {
+	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
+		var u worker.ControlUser
+		if err := control.call(ctx, http.MethodPost, "/users", map[string]string{"name": c.Name}, &u); err != nil {
+			return fmt.Errorf("add user %q: %w", c.Name, err)
+		}
+		fmt.Fprintln(env.stdout, u.Token)
+		fmt.Fprintf(env.stderr, "User %s is added. The line above is the secret: it is not shown again.\n", u.Name)
+		return nil
+	})
+}
+
+type usersListCmd struct{ dataFlags }
+
+func (c *usersListCmd) Run(env *environment) error {
+	if err := c.mustExist(); err != nil {
+		return err
+	}
+	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
+		out := tabwriter.NewWriter(env.stdout, 0, 8, 2, ' ', 0)
+		next := func(u worker.ControlUser) string { return "/users?after=" + url.QueryEscape(u.Name) }
+		err := control.each(ctx, "/users", next, func(u worker.ControlUser) {
+			fmt.Fprintf(out, "%s\t%s\tadded %s\n", u.Name, u.ID, u.Added.Local().Format(time.DateTime))
+		})
+		if err != nil {
+			return fmt.Errorf("list users: %w", err)
+		}
+		next = func(u worker.ControlUser) string {
+			return "/removed?" + url.Values{"name": {u.Name}, "id": {u.ID}}.Encode()
+		}
+		err = control.each(ctx, "/removed", next, func(u worker.ControlUser) {
+			fmt.Fprintf(out, "%s\t%s\tremoved %s, data kept\n", u.Name, u.ID, u.Removed.Local().Format(time.DateTime))
+		})
+		if err != nil {
+			return fmt.Errorf("list users: %w", err)
+		}
+		return out.Flush()
+	})
+}
+
+// each goes through a list in pages.
+func (c *controlClient) each(ctx context.Context, path string, next func(last worker.ControlUser) string, show func(worker.ControlUser)) error {
+	for {
+		var page []worker.ControlUser
+		if err := c.call(ctx, http.MethodGet, path, nil, &page); err != nil {
+			return err
+		}
+		for _, u := range page {
+			show(u)
+		}
+		if len(page) < worker.ControlPage {
+			return nil
+		}
+		path = next(page[len(page)-1])
+	}
+}
+
+type usersRemoveCmd struct {
+	dataFlags
+	Name  string `arg:"" help:"Name or id."`
+	Purge bool   `help:"Delete the user's data, too."`
+}
+
+func (c *usersRemoveCmd) Run(env *environment) error {
+	if err := c.mustExist(); err != nil {
+		return err
+	}
+	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
+		path := "/users/" + url.PathEscape(c.Name)
+		if c.Purge {
+			path += "?purge=true"
+		}
+		var u worker.ControlUser
+		if err := control.call(ctx, http.MethodDelete, path, nil, &u); err != nil {
+			return fmt.Errorf("remove user %q: %w", c.Name, err)
+		}
+		if c.Purge {
+			fmt.Fprintf(env.stdout, "User %s is removed, with all data.\n", u.Name)
+		} else {
+			fmt.Fprintf(env.stdout, "User %s is removed. The data is kept; to delete it: perdure users remove %s --purge\n", u.Name, u.ID)
+		}
+		return nil
+	})
+}
+
+// mustExist keeps a command that only looks, or deletes, from making a data folder.
+func (f *dataFlags) mustExist() error {
+	at, err := f.place()
+	if err != nil || at.dir == "" {
+		return err
+	}
+	found, err := at.exists()
+	if err == nil && !found {
+		err = fmt.Errorf("there is no data in %s: say with --data where it is", at.dir)
+	}
+	return err
+}
