@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perdure/perdure/store"
@@ -199,47 +200,71 @@ func (rt *Runtime) runAlarm(n *namespace, id [32]byte) error {
 	// The handler's context ends at the limit by itself; code that goes on is cut off.
 	ctx, cancel := context.WithTimeout(rt.life, limit)
 	defer cancel()
-	var ran *alarmRun
-	err := stub.enter(ctx, kindAlarm, 0, nil, func(ev *event, o *object) error {
-		o.mu.Lock()
-		rec := o.hdr.Alarm
-		if rec.Due == 0 || rec.Next > rt.now().UnixMilli() {
-			o.mu.Unlock() // it was moved or taken back since we looked
-			return nil
-		}
-		run := &alarmRun{record: rec}
-		inst := ev.inst
-		inst.alarm = run
-		ran = run
-		o.mu.Unlock()
-
-		stop := time.AfterFunc(limit, func() {
-			o.reset(inst, resetError(ErrTimeLimit, fmt.Sprintf(": the alarm handler ran for %v", limit)))
-		})
-		defer stop.Stop()
-		info := AlarmInfo{Scheduled: time.UnixMilli(rec.Due), RetryCount: rec.Retries}
-		err := inst.value.(Alarmer).Alarm(ev, info)
-
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if !inst.dead {
-			if err == nil && !run.superseded && !o.turn.alarmSet && !o.turn.deleteAll {
-				o.turn.alarm, o.turn.alarmSet = store.Alarm{}, true
-			}
-			if o.turn.alarmSet || o.turn.deleteAll {
-				run.superseded = true
-			}
-			inst.alarm = nil
-		}
-		return err
+	a := &alarmAttempt{rt: rt, limit: limit, expired: make(chan struct{})}
+	ended := make(chan error, 1)
+	rt.goFunc(func() {
+		err := errExited // unless enter returns
+		defer func() { ended <- err }()
+		err = stub.enter(ctx, kindAlarm, 0, nil, a.handle)
 	})
+	var err error
+	select {
+	case err = <-ended:
+	case <-a.expired: // whether its code ever returns or not
+		err = resetError(ErrTimeLimit, "")
+	case <-rt.life.Done():
+		return ErrClosed
+	}
+	run := a.run.Load()
 	switch {
 	case err == nil:
 		return nil
-	case ran == nil || isInfrastructure(err) || rt.drain.Err() != nil:
+	case run == nil || isInfrastructure(err) || rt.drain.Err() != nil:
 		return err
 	}
-	return rt.countFailure(stub, ran, err)
+	return rt.countFailure(stub, run, err)
+}
+
+// alarmAttempt is one event for an alarm.
+type alarmAttempt struct {
+	rt      *Runtime
+	limit   time.Duration
+	run     atomic.Pointer[alarmRun] // once the handler has begun
+	expired chan struct{}            // closed when it has run for too long, and its object was reset
+}
+
+func (a *alarmAttempt) handle(ev *event, o *object) error {
+	o.mu.Lock()
+	rec := o.hdr.Alarm
+	if rec.Due == 0 || rec.Next > a.rt.now().UnixMilli() {
+		o.mu.Unlock() // it was moved or taken back since we looked
+		return nil
+	}
+	run := &alarmRun{record: rec}
+	inst := ev.inst
+	inst.alarm = run
+	a.run.Store(run)
+	o.mu.Unlock()
+
+	stop := time.AfterFunc(a.limit, func() {
+		o.reset(inst, resetError(ErrTimeLimit, fmt.Sprintf(": the alarm handler ran for %v", a.limit)))
+		close(a.expired)
+	})
+	defer stop.Stop()
+	err := inst.value.(Alarmer).Alarm(ev, AlarmInfo{Scheduled: time.UnixMilli(rec.Due), RetryCount: rec.Retries})
+
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !inst.dead {
+		if err == nil && !run.superseded && !o.turn.alarmSet && !o.turn.deleteAll {
+			o.turn.alarm, o.turn.alarmSet = store.Alarm{}, true
+		}
+		if o.turn.alarmSet || o.turn.deleteAll {
+			run.superseded = true
+		}
+		inst.alarm = nil
+	}
+	return err
 }
 
 // isInfrastructure reports whether an event failed for a reason that its own code has no part in.

@@ -115,6 +115,9 @@ func outside(ctx context.Context, o *object, to eventState, fn func(ctx context.
 		return ErrNoEvent
 	}
 	if err := ev.inAwait(aw); err == nil {
+		if err := ev.catchUp(); err != nil {
+			return err
+		}
 		return fn(ctx, ev)
 	} else if aw != nil {
 		return err
@@ -134,6 +137,38 @@ func outside(ctx context.Context, o *object, to eventState, fn func(ctx context.
 		}
 	}()
 	return fn(inner, ev)
+}
+
+// catchUp returns when all is durable that code at an opening of ev may have
+// learned of: other events of the object have run since the opening began, and may
+// have told it of what they wrote before that was committed. The turn of one that
+// runs now is waited for too (promise 5).
+func (ev *event) catchUp() error {
+	o := ev.obj
+	o.mu.Lock()
+	if ev.shut == 0 && (o.applying || (o.holder != nil && o.turn != nil && !o.turn.empty())) {
+		// Whoever has the token gives it up at a commit point.
+		turn := &event{obj: o, ready: make(chan struct{}, 1)}
+		o.resume.push(turn)
+		o.mu.Unlock()
+		<-turn.ready
+		o.mu.Lock()
+		o.handOnLocked(turn)
+	}
+	if err := ev.overLocked(); err != nil {
+		o.mu.Unlock()
+		return err
+	}
+	tail := o.tailLocked()
+	o.mu.Unlock()
+	return tail.wait()
+}
+
+// isOpen reports whether the event is at an opening at which an answer may be flushed.
+func (ev *event) isOpen() bool {
+	ev.obj.mu.Lock()
+	defer ev.obj.mu.Unlock()
+	return !ev.inst.dead && (ev.state == stateAwaiting || ev.state == stateCalling)
 }
 
 // inAwait returns nil if the event is inside an Await, and inside that of aw if that is given.

@@ -30,10 +30,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &x.out
 	x.response.out = out
 	if r.Body != nil && r.Body != http.NoBody && !s.n.class.opts.StreamBody {
-		// A body that is still arriving when the runtime begins to drain is too late.
-		x.arrived = context.AfterFunc(s.n.rt.drain, func() {
-			http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
-		})
+		x.arriving = newArrival(s.n.rt, w)
 	}
 	ctx := r.Context()
 	var err error
@@ -98,10 +95,8 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, resp *re
 	}
 	rt := s.n.rt
 	stream := s.n.class.opts.StreamBody
-	req, held, err := rt.newRequest(r, stream)
-	if resp.arrived != nil {
-		resp.arrived()
-	}
+	req, held, err := rt.newRequest(r, stream, resp.arriving)
+	resp.arriving.end()
 	if err != nil {
 		return err
 	}
@@ -109,7 +104,7 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, resp *re
 	defer resp.release()
 	ctx = withTraceOf(ctx, r.Header)
 	err = s.enter(ctx, kindRequest, held, from, func(ev *event, _ *object) error {
-		defer rt.buffered.Add(-int64(held)) // not when the answer is delivered: its reader may be slow
+		defer rt.bodies.Add(-int64(held)) // not when the answer is delivered: its reader may be slow
 		held = 0
 		resp.ev = ev
 		req := req.WithContext(ev)
@@ -119,11 +114,59 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, resp *re
 		ev.inst.value.(http.Handler).ServeHTTP(resp, req)
 		return resp.failure()
 	})
-	rt.buffered.Add(-int64(held)) // if it was not run
+	rt.bodies.Add(-int64(held)) // if it was not run
 	if err != nil {
 		return err
 	}
 	return resp.finish()
+}
+
+// arrival watches over a body that comes from a server's connection: one that
+// stalls for Limits.BodyStall is given up, since it holds some of the budget for
+// bodies, and one that has not arrived when the runtime begins to drain is too late.
+// A nil arrival watches nothing.
+type arrival struct {
+	conn  *http.ResponseController
+	stall time.Duration
+	stop  func() bool
+
+	mu   sync.Mutex
+	late bool
+}
+
+func newArrival(rt *Runtime, w http.ResponseWriter) *arrival {
+	a := &arrival{conn: http.NewResponseController(w), stall: rt.opts.Limits.BodyStall}
+	a.stop = context.AfterFunc(rt.drain, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.late = true
+		a.conn.SetReadDeadline(time.Unix(1, 0))
+	})
+	return a
+}
+
+// extend gives the next piece of the body its time.
+func (a *arrival) extend() {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.late {
+		a.conn.SetReadDeadline(time.Now().Add(a.stall)) // an error: not that kind of connection
+	}
+}
+
+// end leaves the connection to the server again.
+func (a *arrival) end() {
+	if a == nil {
+		return
+	}
+	a.stop()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.late = true
+	a.conn.SetReadDeadline(time.Time{})
 }
 
 var errBadBody = errors.New("durable: request body cannot be read")
@@ -131,7 +174,7 @@ var errBadBody = errors.New("durable: request body cannot be read")
 // newRequest makes the request that the object sees: method, URL, headers and
 // body of r and nothing else, the same wherever the object lives. It returns how
 // many bytes of the budget for buffers the body takes.
-func (rt *Runtime) newRequest(r *http.Request, stream bool) (req http.Request, held int, err error) {
+func (rt *Runtime) newRequest(r *http.Request, stream bool, arriving *arrival) (req http.Request, held int, err error) {
 	req = http.Request{
 		Method: r.Method, URL: cloneURL(r.URL), Host: r.Host, RequestURI: r.RequestURI, Header: r.Header.Clone(),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
@@ -159,7 +202,7 @@ func (rt *Runtime) newRequest(r *http.Request, stream bool) (req http.Request, h
 	if r.ContentLength > int64(limit) {
 		return req, 0, overLimit(ErrBodyTooLarge, int(r.ContentLength), limit)
 	}
-	body, err := rt.readBody(r.Body, r.ContentLength, limit)
+	body, err := rt.readBody(r.Body, r.ContentLength, limit, arriving)
 	if err != nil {
 		return req, 0, err
 	}
@@ -170,24 +213,25 @@ func (rt *Runtime) newRequest(r *http.Request, stream bool) (req http.Request, h
 }
 
 // readBody reads a body whole and counts it in the budget for buffers.
-func (rt *Runtime) readBody(r io.Reader, length int64, limit int) ([]byte, error) {
+func (rt *Runtime) readBody(r io.Reader, length int64, limit int, arriving *arrival) ([]byte, error) {
 	if length < 0 {
 		length = 512
 	}
 	buf := make([]byte, 0, min(int(length)+1, 64<<10))
 	held := 0
 	fail := func(err error) ([]byte, error) {
-		rt.buffered.Add(-int64(held))
+		rt.bodies.Add(-int64(held))
 		return nil, err
 	}
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
+		arriving.extend()
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		held += n
-		if rt.buffered.Add(int64(n)) > rt.opts.Limits.BufferBytes && n > 0 {
+		if rt.bodies.Add(int64(n)) > rt.opts.Limits.BufferBytes/2 && n > 0 {
 			return fail(overloaded("too many bytes of bodies and answers are held"))
 		}
 		if len(buf) > limit {
@@ -229,10 +273,11 @@ type answer interface {
 // response is what an object's handler writes to. Nothing reaches the answer
 // before the event's end or a Flush, and then only once it is safe (promise 5).
 type response struct {
-	rt      *Runtime
-	ev      *event
-	out     answer
-	arrived func() bool // to be called once the request's body has been read
+	rt  *Runtime
+	ev  *event
+	out answer
+
+	arriving *arrival // of the request's body, if it comes from a server's connection
 
 	mu      sync.Mutex // handlers sometimes write from several goroutines
 	header  http.Header
@@ -288,8 +333,8 @@ func (r *response) Write(p []byte) (int, error) {
 		r.err = overLimit(ErrAnswerTooLarge, n, lim.AnswerBytes)
 		return 0, r.err
 	}
-	if r.rt.buffered.Add(int64(len(p))) > lim.BufferBytes {
-		r.rt.buffered.Add(-int64(len(p)))
+	if r.rt.answers.Add(int64(len(p))) > lim.BufferBytes/2 {
+		r.rt.answers.Add(-int64(len(p)))
 		r.err = overloaded("too many bytes of bodies and answers are held")
 		return 0, r.err
 	}
@@ -299,13 +344,17 @@ func (r *response) Write(p []byte) (int, error) {
 
 func (r *response) WriteString(s string) (int, error) { return r.Write([]byte(s)) }
 
-// Flush sends what was written. It is a commit point and opens the gate, except inside Await, where the gate is open.
+// Flush sends what was written. It is a commit point and opens the gate, except
+// where it is open: inside Await, and while another object answers in this one's place.
 func (r *response) Flush() { r.FlushError() }
 
 // FlushError is Flush for [http.ResponseController].
 func (r *response) FlushError() error {
 	ev := r.ev
-	if ev.inAwait(nil) == nil {
+	if ev.isOpen() {
+		if err := ev.catchUp(); err != nil {
+			return err
+		}
 		return r.emit()
 	}
 	if err := ev.openGate(stateFlushing); err != nil {
@@ -338,7 +387,7 @@ func (r *response) emit() error {
 		})
 	}
 	err := r.out.write(r.buf)
-	r.rt.buffered.Add(-int64(len(r.buf)))
+	r.rt.answers.Add(-int64(len(r.buf)))
 	r.buf = r.buf[:0]
 	if err == nil {
 		err = r.out.flush()
@@ -380,7 +429,7 @@ func (r *response) sniff() {
 func (r *response) release() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rt.buffered.Add(-int64(len(r.buf)))
+	r.rt.answers.Add(-int64(len(r.buf)))
 	r.buf = nil
 	if r.undrain != nil {
 		r.undrain()

@@ -117,7 +117,7 @@ func TestBodyLimit(t *testing.T) {
 
 func TestBufferBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rt := open(t, nil, &durable.Options{Limits: durable.Limits{BufferBytes: 1000}})
+		rt := open(t, nil, &durable.Options{Limits: durable.Limits{BufferBytes: 2000}}) // half for bodies, half for answers
 		a := rt.obj("a")
 		for range 3 { // what was held is given back, whatever became of it
 			pr, pw := io.Pipe()
@@ -132,7 +132,10 @@ func TestBufferBudget(t *testing.T) {
 				t.Errorf("over the budget: status %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
 			}
 			w = serve(a, request(t, "GET", nil, func(w http.ResponseWriter, _ *http.Request, _ *Obj) {
-				if _, err := w.Write(make([]byte, 600)); err == nil {
+				if _, err := w.Write(make([]byte, 900)); err != nil {
+					t.Errorf("Write while bodies take all that is theirs: %v", err)
+				}
+				if _, err := w.Write(make([]byte, 200)); err == nil {
 					t.Error("Write beyond the budget succeeded")
 				}
 			}))

@@ -30,6 +30,12 @@ type classRecord struct {
 func (r *classRecords) enter(name, uniqueKey string) {
 	if _, ok := r.Classes[name]; !ok {
 		r.Next++
+		for _, other := range r.Classes {
+			if other.UniqueKey == uniqueKey { // of a class that once had this name
+				uniqueKey = fmt.Sprintf("%s#%d", uniqueKey, r.Next)
+				break
+			}
+		}
 		r.Classes[name] = classRecord{Number: r.Next, UniqueKey: uniqueKey}
 	}
 }

@@ -242,6 +242,10 @@ func (o *object) guard(ev *event, fn func() error) (err error) {
 		defer o.limitShut(ev.inst)()
 	}
 	err = fn()
+	if err != nil && ev.kind != kindInternal {
+		// Here, where no lock is held and a panic is caught: it calls the error's own methods.
+		err = remote(err, o.ns.class.opts.Errors)
+	}
 	returned = true
 	return err
 }
@@ -357,7 +361,7 @@ func (o *object) construct(ev *event) error {
 	if isPanic(err) {
 		cause = resetError(ErrConstructor, ": it panicked")
 	} else {
-		cause = remote(err, o.ns.class.opts.Errors).(*Error)
+		cause = err.(*Error) // guard's
 		cause.Text = ErrConstructor.Error() + ": " + cause.Text
 		cause.Reset = true
 		cause.is = append(cause.is, ErrConstructor)
@@ -419,10 +423,9 @@ func (o *object) finish(ev *event, err error) (*commit, error) {
 		for tx := ev.tx; tx != nil; tx = tx.outer {
 			tx.rollbackLocked()
 		}
-		err = fmt.Errorf("%w: the event ended in the middle of one", ErrInTransaction)
+		err = remote(fmt.Errorf("%w: the event ended in the middle of one", ErrInTransaction), nil)
 		fallthrough
 	default:
-		err = remote(err, o.ns.class.opts.Errors)
 		ev.state = stateDone // before the lock is given up: a stray goroutine must find it so
 		if cerr := o.commitPointLocked(ev); cerr != nil {
 			err = cerr

@@ -47,7 +47,7 @@ type Limits struct {
 	BodyBytes     int   // a request body; default 8 MiB
 	AnswerBytes   int   // an answer without Flush; default 32 MiB
 	ArgumentBytes int   // an encoded argument or result of Call; default 8 MiB
-	BufferBytes   int64 // all bodies and buffered answers at one time; default 256 MiB
+	BufferBytes   int64 // all bodies and buffered answers at one time, half of it for each; default 256 MiB
 	CacheBytes    int64 // cached values of all objects; default 64 MiB
 
 	QueueEvents int           // events of one object that wait, run, or wait to be durable; default 4,096
@@ -55,6 +55,7 @@ type Limits struct {
 	QueueAge    time.Duration // how long an event waits to start; default 30 s
 	CallDepth   int           // events in a chain of calls; default 32
 
+	BodyStall      time.Duration // how long nothing of a request's body may arrive; default 20 s
 	ShutTime       time.Duration // constructor, BlockConcurrencyWhile, transaction, event of an exclusive class; default 30 s
 	AlarmTime      time.Duration // an alarm handler; default 15 min
 	BackgroundTime time.Duration // a WaitUntil function; default 15 min
@@ -85,6 +86,7 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.QueueBytes, 64<<20)
 	orDefault(&l.QueueAge, 30*time.Second)
 	orDefault(&l.CallDepth, 32)
+	orDefault(&l.BodyStall, 20*time.Second)
 	orDefault(&l.ShutTime, 30*time.Second)
 	orDefault(&l.AlarmTime, 15*time.Minute)
 	orDefault(&l.BackgroundTime, 15*time.Minute)

@@ -42,7 +42,13 @@ func (s *Stub) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (s *Stub) roundTrip(ctx context.Context, r *http.Request, from *event) (*http.Response, error) {
 	rt := s.n.rt
-	rt.enter() // before the goroutine starts, so that Close waits for it
+	if err := rt.admits(from); err != nil {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, err
+	}
+	rt.enter() // before the goroutine starts, so that Shutdown waits for it
 	ctx, cancel := context.WithCancel(ctx)
 	a := &clientAnswer{ctx: ctx, req: r, cancel: cancel, got: make(chan result, 1)}
 	rt.goFunc(func() {
@@ -163,11 +169,16 @@ func (t *gatedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	var resp *http.Response
+	sent := false
 	err := t.st.Await(ctx, func(context.Context) error {
+		sent = true
 		var err error
 		resp, err = t.st.obj.rt().opts.Transport.RoundTrip(r)
 		return err
 	})
+	if !sent && r.Body != nil {
+		r.Body.Close()
+	}
 	if err != nil {
 		if resp != nil {
 			resp.Body.Close()

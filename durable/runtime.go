@@ -33,7 +33,8 @@ type Runtime struct {
 	stop  context.CancelFunc
 
 	cacheUsed atomic.Int64
-	buffered  atomic.Int64
+	bodies    atomic.Int64 // bytes of request bodies held
+	answers   atomic.Int64 // bytes of answers not sent yet
 	brokenErr atomic.Pointer[error]
 
 	saving sync.Mutex // held while totals are saved
@@ -42,7 +43,10 @@ type Runtime struct {
 	draining atomic.Bool   //
 	quiet    chan struct{} // receives when active may have reached zero while draining
 
-	wg     sync.WaitGroup // goroutines of the runtime
+	goMu    sync.Mutex
+	waiting bool           // guarded by goMu
+	wg      sync.WaitGroup // goroutines of the runtime
+
 	closed chan struct{}
 	once   sync.Once
 	err    error // of the store's Close
@@ -109,6 +113,11 @@ func (rt *Runtime) openNamespaces() error {
 		}
 		if rt.namespaces[c.c.name] != nil {
 			return fmt.Errorf("durable: two classes are named %s", c.c.name)
+		}
+		for _, other := range rt.classes {
+			if other.class.opts.UniqueKey == c.c.opts.UniqueKey {
+				return fmt.Errorf("durable: classes %s and %s have the same unique key %q", other.class.name, c.c.name, c.c.opts.UniqueKey)
+			}
 		}
 		n := &namespace{rt: rt, class: c.c}
 		rt.namespaces[c.c.name] = n
@@ -209,8 +218,41 @@ func (rt *Runtime) now() time.Time { return rt.clock.now() }
 // uptime is a clock that no one can set.
 func (rt *Runtime) uptime() time.Duration { return time.Since(rt.started) }
 
-// goFunc runs f on a goroutine that Close waits for.
-func (rt *Runtime) goFunc(f func()) { rt.wg.Go(f) }
+// goFunc runs f on a goroutine that Shutdown waits for, unless that waits already.
+func (rt *Runtime) goFunc(f func()) {
+	rt.goMu.Lock()
+	defer rt.goMu.Unlock()
+	if rt.waiting {
+		go f()
+		return
+	}
+	rt.wg.Go(f)
+}
+
+func (rt *Runtime) waitGoroutines() {
+	rt.goMu.Lock()
+	rt.waiting = true
+	rt.goMu.Unlock()
+	rt.wg.Wait()
+}
+
+// closeStore closes the store. If events had to be cut off, their code may be in
+// the middle of a list, which the store waits for: that is given a few seconds.
+func (rt *Runtime) closeStore(cut bool) error {
+	if !cut {
+		return rt.store.Close()
+	}
+	done := make(chan error, 1)
+	go func() { done <- rt.store.Close() }()
+	patience := time.NewTimer(3 * time.Second)
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-patience.C:
+		return errors.New("durable: the store is still in use by code of an object that does not return")
+	}
+}
 
 // logLater logs from a goroutine of its own: handlers of a user's logger run under no lock of ours.
 func (rt *Runtime) logLater(level slog.Level, msg string, args ...any) {
@@ -283,10 +325,12 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 		}
 		rt.die()
 		if cut == nil { // code that does not return would keep us for ever
-			rt.wg.Wait()
+			rt.waitGoroutines()
 		}
 		rt.saveTotals(true)
-		rt.err = errors.Join(rt.store.Close(), cut)
+		if rt.err = rt.closeStore(cut != nil); rt.err == nil {
+			rt.err = cut
+		}
 		close(rt.closed)
 	})
 	<-rt.closed

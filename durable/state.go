@@ -82,7 +82,9 @@ func (s *State) Namespace(name string) *Namespace {
 // Await returns when fn has returned and the event has the object for itself again.
 //
 // Inside fn storage returns [ErrGateOpen]; stub calls, in parallel too, are
-// possible with fn's context, and an answer may be written and flushed. Await
+// possible with fn's context, and an answer may be written and flushed. These wait
+// until what other events have written meanwhile is durable: fn may have learned
+// of it. What fn does with the world in other ways can't wait for that. Await
 // returns fn's error, or [ErrReset] if the object was reset meanwhile,
 // [ErrInTransaction] inside a transaction. fn's context ends with the event's.
 func (s *State) Await(ctx context.Context, fn func(ctx context.Context) error) error {
@@ -98,7 +100,7 @@ func (s *State) BlockConcurrencyWhile(ctx context.Context, fn func(ctx context.C
 		return err
 	}
 	stop := s.obj.limitShut(s)
-	err = errPanicked // unless fn returns
+	cause := remote(errPanicked, nil) // unless fn, and its error's methods, return
 	defer func() {
 		stop()
 		s.obj.mu.Lock()
@@ -107,14 +109,15 @@ func (s *State) BlockConcurrencyWhile(ctx context.Context, fn func(ctx context.C
 		switch {
 		case s.dead:
 			err = s.cause
-		case err != nil:
-			cause := remote(err, s.obj.ns.class.opts.Errors).(*Error)
+		case cause != nil:
+			cause := cause.(*Error)
 			cause.Reset = true
 			cause.is = append(cause.is, ErrReset)
 			s.obj.resetLocked(cause)
 		}
 	}()
 	err = fn(ctx)
+	cause = remote(err, s.obj.ns.class.opts.Errors)
 	return err
 }
 

@@ -69,6 +69,11 @@ func (s *Stub) do(ctx context.Context, kind eventKind, bytes int, fn func(ev *ev
 
 func (s *Stub) enter(ctx context.Context, kind eventKind, bytes int, from *event, fn func(ev *event, o *object) error) error {
 	rt := s.n.rt
+	if kind != kindInternal {
+		if err := rt.admits(from); err != nil { // without being counted, or refusals could keep the runtime from draining
+			return err
+		}
+	}
 	rt.enter()
 	defer rt.leave()
 	if kind != kindInternal {
