@@ -2,6 +2,7 @@ package calcache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -75,7 +76,8 @@ func newCache(ctx context.Context, st *durable.State) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cache{state: st, ttls: ttls, index: expiry.NewIndex(st.Storage())}, nil
+	c := &Cache{state: st, ttls: ttls, index: expiry.NewIndex(st)}
+	return c, c.index.Revive(ctx, c.now())
 }
 
 // ServeHTTP answers the requests that the package comment lists, and any other with 404.
@@ -177,7 +179,7 @@ func (c *Cache) store(ctx context.Context, k kind, key string, data jsonvalue.Va
 	}
 	rec.Due = c.ttls[k].Due(now)
 	if err := c.file(ctx, key, rec); err != nil {
-		return err
+		return errors.Join(err, c.index.Revive(ctx, now))
 	}
 	return c.index.Arm(ctx, now, rec.Due)
 }
@@ -216,20 +218,33 @@ func (c *Cache) forget(ctx context.Context, user string) (live int, err error) {
 // Alarm deletes what has expired. The runtime calls it.
 func (c *Cache) Alarm(ctx context.Context, _ durable.AlarmInfo) error {
 	now := c.now()
-	return c.index.Sweep(ctx, now, func(key string) error { return c.sweep(ctx, key, now) })
+	return c.index.Sweep(ctx, now, sweeper{c, now})
 }
 
-// sweep looks at an entry that is due in the index.
-func (c *Cache) sweep(ctx context.Context, key string, now int64) error {
+// sweeper looks at entries that are due in the index.
+type sweeper struct {
+	*Cache
+	at int64
+}
+
+func (c sweeper) Expire(ctx context.Context, key string) (alive bool, err error) {
+	rec, err := c.read(ctx, key)
+	if err != nil || rec == nil {
+		return false, err
+	}
+	if !c.expired(rec, c.at) {
+		return true, nil
+	}
+	if _, err := c.state.Storage().Delete(ctx, key); err != nil {
+		return false, fmt.Errorf("delete expired cache entry: %w", err)
+	}
+	return false, nil
+}
+
+func (c sweeper) Refile(ctx context.Context, key string) error {
 	rec, err := c.read(ctx, key)
 	if err != nil || rec == nil {
 		return err
-	}
-	if c.expired(rec, now) {
-		if _, err := c.state.Storage().Delete(ctx, key); err != nil {
-			return fmt.Errorf("delete expired cache entry: %w", err)
-		}
-		return nil
 	}
 	rec.Due = c.ttls[rec.Kind].Due(rec.Put)
 	return c.file(ctx, key, rec)

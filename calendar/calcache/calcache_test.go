@@ -1,8 +1,10 @@
 package calcache_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/perdure/perdure/calendar/calcache"
 	"github.com/perdure/perdure/calendar/internal/classtest"
 	"github.com/perdure/perdure/durable"
+	"github.com/perdure/perdure/durable/durabletest"
 )
 
 func open(t testing.TB, vars map[string]string) *classtest.Object {
@@ -110,6 +113,65 @@ func TestAlarmDeletesWhatExpired(t *testing.T) {
 			t.Errorf("left: keys %q, %d alarms", keys, o.Alarms())
 		}
 	})
+}
+
+// A cache that is full to the last byte but a few, with entries that were put
+// again, gets room again when they expire.
+func TestQuotaIsFreedByTime(t *testing.T) {
+	for size := range 60 {
+		synctest.Test(t, func(t *testing.T) {
+			o := classtest.Open(t, &durable.Options{Classes: []durable.Class{calcache.Class()}, Limits: durable.Limits{NamespaceBytes: 8000}})
+			fill := func(n int) int {
+				return o.Do("PUT", fmt.Sprintf("/events/c%04d", n), `["`+strings.Repeat("y", size)+`"]`).Code
+			}
+			n := 0
+			for fill(n) == 200 {
+				n++
+			}
+			time.Sleep(3 * time.Minute)
+			for i := range n {
+				if code := fill(i); code != 200 {
+					t.Fatalf("put again: %d", code)
+				}
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if keys := o.Keys(); len(keys) != 0 {
+				t.Fatalf("data of %d bytes: %d keys of %d expired entries are left", size, len(keys), n)
+			}
+			if code := fill(n); code != 200 {
+				t.Errorf("put into an empty cache: %d", code)
+			}
+		})
+	}
+}
+
+// A full cache whose alarm was lost gets it back.
+func TestLostAlarmComesBack(t *testing.T) {
+	for _, evicted := range []bool{true, false} {
+		rt := durabletest.New(t, &durable.Options{Classes: []durable.Class{calcache.Class()}, Limits: durable.Limits{NamespaceBytes: 1000}})
+		s := rt.Namespace(calcache.ClassName).Named("a")
+		do := func(method, path, body string) {
+			s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, "http://do"+path, strings.NewReader(body)))
+		}
+		do("PUT", "/calendars", "[]")
+		err := durabletest.Run(t.Context(), s, func(ctx context.Context, st *durable.State, _ *calcache.Cache) error {
+			return st.Storage().DeleteAlarm(ctx)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if evicted {
+			rt.Evict(s)
+			do("GET", "/calendars", "")
+		} else {
+			do("PUT", "/events/a", `["`+strings.Repeat("x", 2000)+`"]`) // no room
+		}
+		rt.Advance(2 * time.Hour)
+		if o := rt.Objects(calcache.ClassName)[0]; o.Size != 0 {
+			t.Errorf("evicted %v: an expired entry is left: %d bytes", evicted, o.Size)
+		}
+	}
 }
 
 // An alarm that is far away must not delay what expires sooner.

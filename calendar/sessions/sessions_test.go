@@ -1,9 +1,11 @@
 package sessions_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/perdure/perdure/calendar/internal/classtest"
 	"github.com/perdure/perdure/calendar/sessions"
 	"github.com/perdure/perdure/durable"
+	"github.com/perdure/perdure/durable/durabletest"
 )
 
 func open(t testing.TB, vars map[string]string) *classtest.Object {
@@ -345,6 +348,69 @@ func TestQuota(t *testing.T) {
 	o.Want(200, "DELETE", "/delete?id=a", "")
 	if keys := o.Keys(); len(keys) != 0 {
 		t.Errorf("keys left: %q", keys)
+	}
+}
+
+// A store that is full to the last byte but a few, with sessions that were renewed,
+// gets room again when they expire.
+func TestQuotaIsFreedByTime(t *testing.T) {
+	for size := range 60 {
+		synctest.Test(t, func(t *testing.T) {
+			o := classtest.Open(t, &durable.Options{Classes: []durable.Class{sessions.Class()}, Limits: durable.Limits{NamespaceBytes: 8000}})
+			body := func(n int) string {
+				return fmt.Sprintf(`{"sessionId":"s%04d","data":{"a":%q}}`, n, strings.Repeat("y", size))
+			}
+			n := 0
+			for ; o.Do("POST", "/create", body(n)).Code == 200; n++ {
+			}
+			o.Want(507, "POST", "/create", body(n))
+			time.Sleep(30 * time.Minute)
+			for i := range n {
+				o.Want(200, "GET", fmt.Sprintf("/get?id=s%04d", i), "")
+			}
+			time.Sleep(40 * time.Minute)
+			o.Want(200, "GET", "/get?id=s0000", "")
+			time.Sleep(2 * time.Hour)
+			synctest.Wait()
+			if keys := o.Keys(); len(keys) != 0 {
+				t.Fatalf("data of %d bytes: %d keys of %d expired sessions are left", size, len(keys), n)
+			}
+			o.Want(200, "POST", "/create", body(n))
+		})
+	}
+}
+
+// Full stores whose alarm was lost, as earlier versions did, get it back.
+func TestLostAlarmComesBack(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		event func(rt *durabletest.Runtime, s *durable.Stub)
+	}{
+		{"with an instance", func(rt *durabletest.Runtime, s *durable.Stub) {
+			rt.Evict(s)
+			s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://do/get?id=none", nil))
+		}},
+		{"with a create that finds no room", func(rt *durabletest.Runtime, s *durable.Stub) {
+			body := `{"data":{"a":"` + strings.Repeat("x", 2000) + `"}}`
+			s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "http://do/create", strings.NewReader(body)))
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rt := durabletest.New(t, &durable.Options{Classes: []durable.Class{sessions.Class()}, Limits: durable.Limits{NamespaceBytes: 1000}})
+			s := rt.Namespace(sessions.ClassName).Named("a")
+			s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "http://do/create", strings.NewReader("{}")))
+			err := durabletest.Run(t.Context(), s, func(ctx context.Context, st *durable.State, _ *sessions.Store) error {
+				return st.Storage().DeleteAlarm(ctx)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.event(rt, s)
+			rt.Advance(2 * time.Hour)
+			if o := rt.Objects(sessions.ClassName)[0]; o.Size != 0 {
+				t.Errorf("an expired session is left: %d bytes", o.Size)
+			}
+		})
 	}
 }
 

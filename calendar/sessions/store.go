@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -63,7 +64,8 @@ func newStore(ctx context.Context, st *durable.State) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{state: st, ttl: ttl, index: expiry.NewIndex(st.Storage()), renewed: map[string]int64{}}, nil
+	s := &Store{state: st, ttl: ttl, index: expiry.NewIndex(st), renewed: map[string]int64{}}
+	return s, s.index.Revive(ctx, s.now())
 }
 
 // ServeHTTP answers the requests that the package comment lists, and any other with 404.
@@ -116,7 +118,7 @@ func (s *Store) create(r *http.Request) ([]byte, error) {
 		}
 	}
 	if err := s.file(ctx, id, rec); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.index.Revive(ctx, now))
 	}
 	if err := s.index.Arm(ctx, now, rec.Due); err != nil {
 		return nil, err
@@ -200,21 +202,34 @@ func (s *Store) delete(r *http.Request) ([]byte, error) {
 // Alarm deletes what has expired. The runtime calls it.
 func (s *Store) Alarm(ctx context.Context, _ durable.AlarmInfo) error {
 	now := s.now()
-	return s.index.Sweep(ctx, now, func(id string) error { return s.sweep(ctx, id, now) })
+	return s.index.Sweep(ctx, now, sweeper{s, now})
 }
 
-// sweep looks at a session whose entry in the index is due.
-func (s *Store) sweep(ctx context.Context, id string, now int64) error {
+// sweeper looks at sessions whose entries in the index are due.
+type sweeper struct {
+	*Store
+	at int64
+}
+
+func (s sweeper) Expire(ctx context.Context, id string) (alive bool, err error) {
+	rec, err := s.read(ctx, id)
+	if err != nil || rec == nil {
+		return false, err
+	}
+	if !s.expired(id, rec, s.at) {
+		return true, nil
+	}
+	delete(s.renewed, id)
+	if _, err := s.state.Storage().Delete(ctx, key(id)); err != nil {
+		return false, fmt.Errorf("delete expired session %s: %w", id, err)
+	}
+	return false, nil
+}
+
+func (s sweeper) Refile(ctx context.Context, id string) error {
 	rec, err := s.read(ctx, id)
 	if err != nil || rec == nil {
 		return err
-	}
-	if s.expired(id, rec, now) {
-		delete(s.renewed, id)
-		if _, err := s.state.Storage().Delete(ctx, key(id)); err != nil {
-			return fmt.Errorf("delete expired session %s: %w", id, err)
-		}
-		return nil
 	}
 	rec.Updated = s.lastUse(id, rec)
 	rec.Due = s.ttl.Due(rec.Updated)

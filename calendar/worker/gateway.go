@@ -116,19 +116,33 @@ func (w *Worker) checkOperator(r *http.Request) error {
 // checkOrigin keeps web pages out: a page of another origin, and, where no secret
 // is asked for, one that has made its own name point here (DNS rebinding).
 func (w *Worker) checkOrigin(r *http.Request) error {
-	host := hostname(r.Host)
-	if w.opts.Token == "" && !isLoopback(host) && !slices.Contains(w.opts.AllowedHosts, host) {
-		return fmt.Errorf("host %.100q is not served here", host)
+	if w.opts.Token == "" && !w.servesHost(hostname(r.Host)) {
+		return fmt.Errorf("host %.100q is not served here", hostname(r.Host))
 	}
-	origin := r.Header.Get("Origin")
-	if origin == "" {
+	switch origins := r.Header.Values("Origin"); {
+	case len(origins) == 0:
 		return nil
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Host != r.Host {
+	case len(origins) > 1 || !sameOrigin(origins[0], r.Host): // who reads another one than we do would be fooled
 		return errors.New("requests from other origins are refused")
 	}
 	return nil
+}
+
+// servesHost reports whether a host without port is let in where there is no token.
+// Of AllowedHosts neither case nor port counts.
+func (w *Worker) servesHost(host string) bool {
+	if host == "" {
+		return false
+	}
+	return isLoopback(host) || slices.ContainsFunc(w.opts.AllowedHosts, func(allowed string) bool { return hostname(allowed) == host })
+}
+
+// sameOrigin reports whether origin is that of a page which host served. An origin is
+// compared as text: what a browser sends (RFC 6454, section 6.2) is a scheme and a
+// host with its port, and anything else is nobody's origin.
+func sameOrigin(origin, host string) bool {
+	scheme, rest, _ := strings.Cut(origin, "://")
+	return (scheme == "http" || scheme == "https") && rest != "" && rest == host && !strings.Contains(rest, "@")
 }
 
 func hostname(hostport string) string {

@@ -1,8 +1,11 @@
 package expiry
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/perdure/perdure/durable"
@@ -22,23 +25,36 @@ import (
 //     the entry was written. Renewing a thing does not move its entry: the sweep
 //     finds it alive and files it again. So a renewal costs one write, and a thing
 //     that lives on costs two more in a lifetime, not in a request.
-//  3. While there is an entry, there is an alarm no later than the first of them.
+//  3. While there is an entry, there is an alarm: no later than the first of them, or,
+//     if that one is overdue because its sweep failed, within [retryAfter]. An alarm that
+//     is lost all the same comes back with Revive.
+//  4. A sweep needs no room: it deletes before it writes, first of all what has
+//     expired. At the quota it is the only thing that makes room again, so that one
+//     that needed some would stop for good.
 //
 // The zero value is not usable: make one with [NewIndex] for each instance of
 // the object, and use it in the object's events only.
 type Index struct {
+	state   *durable.State
 	storage *durable.Storage
 	armed   int64 // the alarm is set to this time; 0: not known
+
+	// passed is the last key that the sweep under way has looked at; "" between sweeps.
+	// It gets the sweep past entries that stay because of errors.
+	passed string
 }
 
 // sweepMax is how many entries one alarm looks at. What is left over makes the
 // next alarm, so that requests of the object get their turn between.
 const sweepMax = 128
 
+// retryAfter is how long entries stay that could not be swept, in milliseconds.
+const retryAfter = int64(time.Minute / time.Millisecond)
+
 const prefix = "x"
 
 // NewIndex returns the index in an object's storage.
-func NewIndex(storage *durable.Storage) *Index { return &Index{storage: storage} }
+func NewIndex(st *durable.State) *Index { return &Index{state: st, storage: st.Storage()} }
 
 // Key returns the storage key of an entry.
 func Key(due int64, id string) string { return fmt.Sprintf("%s%015d%s", prefix, due, id) }
@@ -67,31 +83,110 @@ func (x *Index) set(ctx context.Context, due int64) error {
 	return nil
 }
 
-// Sweep does an alarm's work at time now: it calls visit for what is due, removes
-// its entries, and sets the next alarm. visit deletes what has expired, and what
-// has not it writes again with a due time after now and an entry there.
-func (x *Index) Sweep(ctx context.Context, now int64, visit func(id string) error) error {
-	due, err := x.entries(ctx, durable.ListOptions{Prefix: prefix, End: Key(now+1, ""), Limit: sweepMax})
+// Revive sets the alarm if there is none though there are entries. Call it when an
+// instance starts, and when there was no room for something. With an alarm it costs
+// nothing, otherwise a list of one key.
+func (x *Index) Revive(ctx context.Context, now int64) error {
+	if _, set, err := x.storage.GetAlarm(ctx); err != nil || set {
+		return err
+	}
+	first, err := x.first(ctx)
+	if err != nil || first == 0 {
+		return err
+	}
+	return x.set(ctx, max(first, now))
+}
+
+// Sweeper is the owner of an index, as a sweep needs it.
+type Sweeper interface {
+	// Expire deletes what id names if it has expired, and else reports that it is alive.
+	Expire(ctx context.Context, id string) (alive bool, err error)
+
+	// Refile writes what id names again, with a due time after now and an entry there.
+	// It runs in a transaction in which the old entry is deleted already.
+	Refile(ctx context.Context, id string) error
+}
+
+// Sweep does an alarm's work at time now: s expires or refiles what is due, the
+// entries of that are removed, and the next alarm is set.
+//
+// Where s fails, the entry stays and the sweep goes on. For want of room that is no
+// error; others are logged by the runtime and not returned, because it drops the alarm
+// of a handler that returns errors again and again.
+func (x *Index) Sweep(ctx context.Context, now int64, s Sweeper) error {
+	due, err := x.entries(ctx, durable.ListOptions{Prefix: prefix, StartAfter: x.passed, End: Key(now+1, ""), Limit: sweepMax})
 	if err != nil {
 		return err
 	}
-	for _, key := range due {
-		if err := visit(key[len(Key(0, "")):]); err != nil {
-			return err
-		}
-		if _, err := x.storage.Delete(ctx, key); err != nil {
-			return fmt.Errorf("sweep expired: %w", err)
-		}
+	failed := x.sweep(ctx, due, s)
+	x.passed = ""
+	if len(due) == sweepMax { // there may be more
+		x.passed = due[sweepMax-1]
 	}
-	first, err := x.entries(ctx, durable.ListOptions{Prefix: prefix, Limit: 1})
-	if err != nil || len(first) == 0 {
+	if err := x.armNext(ctx, now); err != nil || failed == nil {
 		return err
 	}
-	var next int64
-	if _, err := fmt.Sscanf(first[0][len(prefix):len(Key(0, ""))], "%d", &next); err != nil {
-		return fmt.Errorf("expiry entry %q: %w", first[0], err)
+	return x.state.WaitUntil(ctx, func(context.Context) error { return failed })
+}
+
+// armNext sets the alarm at the end of a sweep.
+func (x *Index) armNext(ctx context.Context, now int64) error {
+	if x.passed != "" {
+		return x.set(ctx, now)
 	}
-	return x.set(ctx, max(next, now))
+	next, err := x.first(ctx)
+	if err != nil || next == 0 {
+		return err
+	}
+	if next <= now { // it was passed over
+		next = now + retryAfter
+	}
+	return x.set(ctx, next)
+}
+
+// sweep goes through entries that are due. It returns the first of its errors.
+func (x *Index) sweep(ctx context.Context, due []string, s Sweeper) (failed error) {
+	var living []string
+	for _, key := range due {
+		alive, err := s.Expire(ctx, idOf(key))
+		switch {
+		case alive:
+			living = append(living, key)
+		case err == nil:
+			_, err = x.storage.Delete(ctx, key)
+		}
+		failed = cmp.Or(failed, err)
+	}
+	for _, key := range living {
+		err := x.storage.Transaction(ctx, func(ctx context.Context, _ *durable.Txn) error {
+			if _, err := x.storage.Delete(ctx, key); err != nil {
+				return err
+			}
+			return s.Refile(ctx, idOf(key))
+		})
+		if !errors.Is(err, durable.ErrQuotaExceeded) {
+			failed = cmp.Or(failed, err)
+		}
+	}
+	if failed != nil {
+		failed = fmt.Errorf("sweep expired: %w", failed)
+	}
+	return failed
+}
+
+func idOf(key string) string { return key[len(Key(0, "")):] }
+
+// first returns the due time of the first entry, 0 if there is none.
+func (x *Index) first(ctx context.Context) (due int64, err error) {
+	keys, err := x.entries(ctx, durable.ListOptions{Prefix: prefix, Limit: 1})
+	if err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	due, err = strconv.ParseInt(keys[0][len(prefix):len(Key(0, ""))], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("expiry entry %q: %w", keys[0], err)
+	}
+	return due, nil
 }
 
 func (x *Index) entries(ctx context.Context, opts durable.ListOptions) ([]string, error) {

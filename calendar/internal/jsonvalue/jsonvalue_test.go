@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -26,6 +27,9 @@ func TestParse(t *testing.T) {
 		{"lone surrogates differ", `{"\ud800":1,"\ud801":2,"\udc00":3}`, `{"\ud800":1,"\ud801":2,"\udc00":3}`},
 		{"duplicate within", `[{"x":{"a":1,"a":[{"q":1,"q":2}]}},{"a":0}]`, `[{"x":{"a":[{"q":2}]}},{"a":0}]`},
 		{"duplicate in a large object", `{"1":1,"2":2,"3":3,"4":4,"5":5,"6":6,"7":7,"8":8,"9":9,"1":{}}`, `{"1":{},"2":2,"3":3,"4":4,"5":5,"6":6,"7":7,"8":8,"9":9}`},
+		{"duplicates in what is dropped", `{"a":{"b":1,"b":2},"c":{"d":[{"e":1,"e":2}]},"a":{"f":3,"f":[4]},"c":5}`, `{"a":{"f":[4]},"c":5}`},
+		{"duplicates side by side", `[{"a":1,"a":2},7,{"b":3,"b":4,"c":{"d":5,"d":6}},{}]`, `[{"a":2},7,{"b":4,"c":{"d":6}},{}]`},
+		{"duplicates that change places", `{"a":1,"b":{"x":1,"x":2},"c":3,"b":{"y":{"z":1,"z":{}}},"a":[{"q":1,"q":2}]}`, `{"a":[{"q":2}],"b":{"y":{"z":{}}},"c":3}`},
 		{"empty name", `{"":1," ":2}`, `{"":1," ":2}`},
 		{"byte order mark", "\ufeff{}", `{}`},
 		{"not UTF-8", "\"a\xffb\"", "\"a\ufffdb\""},
@@ -79,6 +83,24 @@ func TestParseDepth(t *testing.T) {
 		if _, err := Parse(nested(n)); err != ErrTooDeep {
 			t.Errorf("Parse of depth %d = %v, want ErrTooDeep", n, err)
 		}
+	}
+}
+
+// What Parse copies is a few times the text, however deep duplicates are.
+func TestParseOfNestedDuplicatesIsLinear(t *testing.T) {
+	const depth = MaxDepth - 2
+	rest := `"` + strings.Repeat("x", 1<<20) + `"`
+	text := []byte(strings.Repeat(`{"a":0,"a":`, depth) + rest + strings.Repeat("}", depth))
+	want := strings.Repeat(`{"a":`, depth) + rest + strings.Repeat("}", depth)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	v, err := Parse(text)
+	runtime.ReadMemStats(&after)
+	if err != nil || string(v) != want {
+		t.Fatalf("Parse = %.100q... of %d bytes, %v, want %d bytes", v, len(v), err, len(want))
+	}
+	if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(10*len(text)); got > limit {
+		t.Errorf("Parse allocated %d bytes for a text of %d, want at most %d", got, len(text), limit)
 	}
 }
 
@@ -158,6 +180,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		`{"a":1,"b":[true,null,"x"],"a":1.50}`, `[1e400,-0,0.0]`, `"\ud800"`, "\ufeff{}", `{"":{"":{"":1,"":2}}}`, "[\"\xff\"]", `"\u00e9é"`,
 		`{"1":1,"2":2,"3":3,"4":4,"5":5,"6":6,"7":7,"8":8,"9":9,"1":{}}`, "{", "01", "tru",
+		`{"a":{"b":1,"b":2},"c":{"d":[{"e":1,"e":2}]},"a":{"f":3,"f":[4]},"c":5}`,
 	} {
 		f.Add([]byte(s))
 	}

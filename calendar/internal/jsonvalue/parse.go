@@ -50,7 +50,7 @@ func Parse(text []byte) (Value, error) {
 	if p.pos < len(p.in) {
 		return nil, p.unexpected()
 	}
-	return p.out, nil
+	return p.united(), nil
 }
 
 // parser copies tokens from in to out. It recurses, bounded by MaxDepth.
@@ -59,11 +59,9 @@ type parser struct {
 	pos int
 	out []byte
 
-	spans []span // the members so far of the objects that are open
+	spans   []span // the members so far of the objects that are open
+	repeats []repeat
 }
-
-// span says where a member is in out: its name, a colon, its value.
-type span struct{ name, colon, end int }
 
 func (p *parser) unexpected() error {
 	return &SyntaxError{Offset: p.pos, End: p.pos >= len(p.in)}
@@ -162,6 +160,7 @@ func (p *parser) object(depth int) error {
 			return p.unexpected()
 		}
 		p.space()
+		s.value = len(p.out)
 		if err := p.value(depth); err != nil {
 			return err
 		}
@@ -169,7 +168,7 @@ func (p *parser) object(depth int) error {
 		p.spans = append(p.spans, s)
 		p.space()
 		if p.take('}') {
-			p.unite(start, p.spans[base:])
+			p.noteRepeats(start, p.spans[base:])
 			p.spans = p.spans[:base]
 			return nil
 		}
@@ -178,46 +177,6 @@ func (p *parser) object(depth int) error {
 		}
 		p.space()
 	}
-}
-
-// unite rewrites the object that begins at start in out if two of its members
-// have the same name.
-func (p *parser) unite(start int, spans []span) {
-	if !p.repeats(spans) {
-		return
-	}
-	members := make([]Member, len(spans))
-	for i, s := range spans {
-		members[i] = Member{Name: p.out[s.name:s.colon], Value: p.out[s.colon+1 : s.end]}
-	}
-	p.out = append(p.out[:start], appendObject(nil, overlay(nil, members))...)
-}
-
-// repeats reports whether two members have the same name. Most objects are
-// small and have none: those cost no allocation.
-func (p *parser) repeats(spans []span) bool {
-	if len(spans) > 8 {
-		names := make(map[string]struct{}, len(spans))
-		for _, s := range spans {
-			names[unquote(p.out[s.name:s.colon])] = struct{}{}
-		}
-		return len(names) < len(spans)
-	}
-	for i, s := range spans {
-		for _, t := range spans[:i] {
-			if sameName(p.out[s.name:s.colon], p.out[t.name:t.colon]) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func sameName(a, b Value) bool {
-	if bytes.IndexByte(a, '\\') < 0 && bytes.IndexByte(b, '\\') < 0 {
-		return bytes.Equal(a, b)
-	}
-	return unquote(a) == unquote(b)
 }
 
 func (p *parser) word(w string) error {
