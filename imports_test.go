@@ -18,7 +18,7 @@ var layers = []struct {
 }{
 	{"cmd/perdure", []string{"calendar/", "durable", "durable/", "store", "store/", "wrangler", "cluster"}, "commands wire everything"},
 	{"examples/", []string{"durable", "durable/durabletest", "store/pebblestore", "store/memstore"}, "examples show the library alone"},
-	{"bench/", []string{"durable", "store", "store/", "calendar/"}, "what is measured"},
+	{"bench/", []string{"durable", "store", "store/", "calendar", "calendar/"}, "what is measured"},
 	{"calendar/worker", []string{"calendar", "calendar/", "durable"}, "the front of the application"},
 	{"calendar/ical", nil, "a format, without the application"},
 	{"calendar/caldav/nextcloud", []string{"calendar/caldav"}, "a protocol, without the application"},
