@@ -433,3 +433,43 @@ func TestAnotherSource(t *testing.T) {
 	b.wantTitles(t, "of the second account", "z")
 	b.calendar(t, "second")
 }
+
+// A calendar that another client deleted takes the others' events with it for nobody.
+func TestVanishedCalendar(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.make("second")
+	b.server.put("personal", "a.ics", simple("a"))
+	if _, err := b.ListCalendars(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.server.mu.Lock()
+	gone := b.server.calendars[fakeHome+"second/"]
+	delete(b.server.calendars, fakeHome+"second/")
+	b.server.mu.Unlock()
+	b.wantTitles(t, "without the calendar that vanished", "a")
+	if l, err := b.ListCalendars(t.Context()); err != nil || len(l.Calendars) != 1 {
+		t.Errorf("ListCalendars = %+v, %v, want one", l, err)
+	}
+	q := year
+	q.Calendars = []string{"second"}
+	if _, err := b.ListEvents(t.Context(), q); !errors.Is(err, calendar.ErrNotFound) {
+		t.Errorf("ListEvents of the calendar alone = %v, want ErrNotFound", err)
+	}
+
+	// One that only says so is not left out silently.
+	b = newTestbed(t, nil)
+	b.server.calendars[fakeHome+"second/"] = gone
+	if _, err := b.ListCalendars(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.server.before = func(method, path string) {
+		b.server.mu.Lock()
+		defer b.server.mu.Unlock()
+		if delete(b.server.calendars, fakeHome+"second/"); path == fakeHome {
+			b.server.calendars[path+"second/"] = gone
+		}
+	}
+	if _, err := b.ListEvents(t.Context(), year); !errors.Is(err, calendar.ErrNotFound) {
+		t.Errorf("ListEvents with a calendar that is listed and not found = %v, want ErrNotFound", err)
+	}
+}

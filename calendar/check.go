@@ -34,8 +34,9 @@ var (
 )
 
 // check validates what does not depend on the event that is changed, and brings
-// words into lower case.
-func (c *EventChange) check() error {
+// words into lower case. What stands in one of the known events already may be sent back,
+// whatever it is: other programs write what nobody would be allowed to write here.
+func (c *EventChange) check(known ...*Event) error {
 	if c.Title.Set && strings.TrimSpace(c.Title.Value) == "" {
 		return invalid("title", "an event needs a title; send some text, for example %q.", "Dentist")
 	}
@@ -79,13 +80,13 @@ func (c *EventChange) check() error {
 	if err := checkList("relatedTasks", c.RelatedTasks.Value); err != nil {
 		return err
 	}
-	if err := checkParticipants(c.Participants.Value); err != nil {
+	if err := checkParticipants(c.Participants.Value, known); err != nil {
 		return err
 	}
-	if err := checkReminders(c.Reminders.Value); err != nil {
+	if err := checkReminders(c.Reminders.Value, known); err != nil {
 		return err
 	}
-	if c.Recurrence.Value != nil {
+	if r := c.Recurrence.Value; r != nil && !slices.ContainsFunc(known, func(e *Event) bool { return r.sameRule(e.Recurrence) }) {
 		return c.Recurrence.Value.check()
 	}
 	return nil
@@ -141,13 +142,16 @@ func checkList(field string, list []string) error {
 	return nil
 }
 
-func checkParticipants(list []Participant) error {
-	if len(list) > maxItems {
+func checkParticipants(list []Participant, known []*Event) error {
+	if len(list) > maxItems && !slices.ContainsFunc(known, func(e *Event) bool { return len(list) <= len(e.Participants) }) {
 		return invalid("participants", "%d are too many; send at most %d.", len(list), maxItems)
 	}
 	seen := make(map[string]bool)
 	for i := range list {
 		p := &list[i]
+		if slices.ContainsFunc(known, func(e *Event) bool { return slices.Contains(e.Participants, *p) }) {
+			continue
+		}
 		field := fmt.Sprintf("participants[%d]", i)
 		p.Email = strings.TrimSpace(p.Email)
 		addr, err := mail.ParseAddress(p.Email)
@@ -174,11 +178,14 @@ func checkParticipants(list []Participant) error {
 	return nil
 }
 
-func checkReminders(list []Reminder) error {
-	if len(list) > 50 {
+func checkReminders(list []Reminder, known []*Event) error {
+	if len(list) > 50 && !slices.ContainsFunc(known, func(e *Event) bool { return len(list) <= len(e.Reminders) }) {
 		return invalid("reminders", "%d are too many; send at most 50.", len(list))
 	}
 	for i := range list {
+		if slices.ContainsFunc(known, func(e *Event) bool { return slices.Contains(e.Reminders, list[i]) }) {
+			continue
+		}
 		field := fmt.Sprintf("reminders[%d]", i)
 		if list[i].Type == "" {
 			list[i].Type = "notification"

@@ -55,8 +55,9 @@ type Participant struct {
 	Comment string `json:"comment,omitempty"`
 }
 
-// Recurrence is a recurrence rule with its exceptions. Rules that it can't express
-// (times of day, days of the year) are kept as they are until one is set.
+// Recurrence is a recurrence rule with its exceptions. What it can't express (times of
+// day, days of the year) is kept, also by a change of the rest; a change that can't keep it
+// is refused. One that was read and is sent back changes nothing.
 type Recurrence struct {
 	Frequency  string   `json:"frequency"` // daily, weekly, monthly, yearly
 	Interval   int      `json:"interval,omitempty"`

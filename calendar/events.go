@@ -61,7 +61,8 @@ type target struct {
 	acct  Account
 	l     *listing
 	c     *collection
-	o     *object // as it is in the copy: what the caller may have seen
+	o     *object // as it is in the copy
+	saw   *object // as it was in the copy that was served last: what the caller may have seen
 	zone  *time.Location
 	fresh Freshness
 }
@@ -72,6 +73,15 @@ func (u *User) target(ctx context.Context, calendarID, eventID string) (*target,
 		return nil, err
 	}
 	t := &target{u: u, acct: acct, l: l, c: c, zone: l.zone(c)}
+	// The copy from before it is compared with the server, which may bring in what the
+	// caller never saw. One that a write of ours left behind tells nothing of that.
+	head, last, err := u.load(ctx, acct.Source, c.Href)
+	if err != nil {
+		return nil, err
+	}
+	if last != nil && head.Checked != 0 {
+		t.saw = last.ids[eventID]
+	}
 	for _, ask := range []bool{false, true} { // another client may just have made it
 		var img *image
 		img, t.fresh, err = u.objectsOf(ctx, acct, c, l.versionOf(c), ask)
@@ -79,6 +89,9 @@ func (u *User) target(ctx context.Context, calendarID, eventID string) (*target,
 			return nil, err
 		}
 		if t.o = img.ids[eventID]; t.o != nil {
+			if t.saw == nil {
+				t.saw = t.o
+			}
 			return t, nil
 		}
 	}
@@ -269,16 +282,21 @@ func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventCh
 // at that moment.
 //
 // It is an ErrConflict if the caller's ETag no longer holds, or if a field asked for is
-// another on the server than in the copy that the caller saw, unless it is already what
-// was asked for.
+// another on the server than in the copy that was last served to the user, unless it is
+// already what was asked for. A caller that shares the user with others, who may have read
+// since, is safe with the ETag alone.
 func (u *User) UpdateEvent(ctx context.Context, calendarID, eventID string, change EventChange, how Edit) (Result, error) {
 	if change.IsEmpty() {
 		return Result{}, &Problem{Kind: ErrInvalid, Text: "No update parameters provided. Send at least one field to change, for example title."}
 	}
-	if err := change.check(); err != nil {
-		return Result{}, err
-	}
+	wrong := change.check()
 	t, err := u.target(ctx, calendarID, eventID)
+	if wrong != nil && err == nil {
+		wrong = change.check(t.known(how.RecurrenceID)...)
+	}
+	if wrong != nil {
+		return Result{}, wrong
+	}
 	if err == nil {
 		err = t.writable()
 	}
@@ -307,6 +325,9 @@ func (t *target) applyChange(cal *ical.Calendar, change *EventChange, how Edit) 
 		}
 		if comp, err = cal.Override("", id, t.zone); err != nil {
 			return nil, noOccurrence(how.RecurrenceID, err)
+		}
+		if id := comp.Property("RECURRENCE-ID"); id != nil && strings.EqualFold(id.Param("RANGE"), "THISANDFUTURE") {
+			return nil, invalid("recurrenceId", "another program changed the series from this occurrence on, so it can't be changed without the later ones; change a later occurrence, or leave recurrenceId out to change the series.")
 		}
 		master = false
 	}
@@ -342,9 +363,24 @@ func (t *target) applyChange(cal *ical.Calendar, change *EventChange, how Edit) 
 	return comp, nil
 }
 
-// seen is the event as it is in the copy.
+// known is what the caller may have read of the event.
+func (t *target) known(recurrenceID string) []*Event {
+	var out []*Event
+	for _, o := range []*object{t.saw, t.o} {
+		cal, err := o.parse()
+		if err != nil {
+			continue
+		}
+		if e, err := eventAt(cal, recurrenceID, t.zone); err == nil {
+			out = append(out, &e)
+		}
+	}
+	return out
+}
+
+// seen is the event as it was in the copy that was served last.
 func (t *target) seen(recurrenceID string) (Event, error) {
-	cal, err := t.o.parse()
+	cal, err := t.saw.parse()
 	if err != nil {
 		return Event{}, err
 	}

@@ -2,6 +2,7 @@ package calendar
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -43,7 +44,8 @@ const (
 	maxSpan      = 50 * 366 * 24 * time.Hour
 )
 
-// ListEvents returns the events that overlap a time range.
+// ListEvents returns the events that overlap a time range. A calendar that another client
+// deleted meanwhile is an ErrNotFound if the query names it, and else left out.
 func (u *User) ListEvents(ctx context.Context, q Query) (Events, error) {
 	acct, l, cols, err := u.named(ctx, q.Calendars)
 	if err != nil {
@@ -56,6 +58,9 @@ func (u *User) ListEvents(ctx context.Context, q Query) (Events, error) {
 	out := Events{Freshness: l.fresh, TimeZone: s.zone.String()}
 	for _, c := range cols {
 		img, fresh, err := u.objectsOf(ctx, acct, c, l.versionOf(c), false)
+		if errors.Is(err, ErrNotFound) && len(q.Calendars) == 0 && u.isGone(ctx, acct, c) {
+			continue
+		}
 		if err != nil {
 			return Events{}, err
 		}
@@ -65,6 +70,17 @@ func (u *User) ListEvents(ctx context.Context, q Query) (Events, error) {
 	out.Events, out.Cursor = s.run()
 	out.Truncated, out.Skipped = s.truncated, s.skipped
 	return out, nil
+}
+
+// isGone says whether the server's list has a calendar no more that answered with "not
+// found". One that is still there is out of order, and its events would be missed.
+func (u *User) isGone(ctx context.Context, acct Account, c *collection) bool {
+	l, err := u.calendarsNow(ctx, acct, true)
+	if err != nil || l.fresh.Stale {
+		return false
+	}
+	_, err = l.find(c.ID)
+	return errors.Is(err, ErrNotFound)
 }
 
 // named finds calendars by their ids; without any, all that are usually meant. One

@@ -33,12 +33,18 @@ var (
 func setParticipants(comp *ical.Component, list []Participant, own people) {
 	present := make(map[string]*ical.Property)
 	for _, p := range comp.Properties("ATTENDEE") {
-		present[addressKey(mailOf(p))] = p
+		if key := addressKey(mailOf(p)); present[key] == nil {
+			present[key] = p
+		}
 	}
+	done := make(map[string]bool)
 	for _, want := range list {
 		key := addressKey(want.Email)
+		if done[key] {
+			continue // another program wrote it twice
+		}
+		done[key] = true
 		p := present[key]
-		delete(present, key)
 		if p == nil {
 			p = ical.NewProperty("ATTENDEE", "mailto:"+want.Email)
 			p.SetParam("CUTYPE", "INDIVIDUAL")
@@ -56,8 +62,10 @@ func setParticipants(comp *ical.Component, list []Participant, own people) {
 			setParam(p, "PARTSTAT", strings.ToUpper(want.Status))
 		}
 	}
-	for _, p := range present {
-		comp.RemoveProperty(p)
+	for _, p := range comp.Properties("ATTENDEE") {
+		if !done[addressKey(mailOf(p))] {
+			comp.RemoveProperty(p)
+		}
 	}
 	if len(list) == 0 {
 		if organizer := comp.Property("ORGANIZER"); organizer != nil && own.has(mailOf(organizer)) {

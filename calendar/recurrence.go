@@ -24,18 +24,24 @@ func setRecurrence(cal *ical.Calendar, comp *ical.Component, r *Recurrence, zone
 	if err != nil {
 		return invalid("recurrenceRule", "this event has no start that can be read; send start as well.")
 	}
-	rule, err := r.rule(start, zone)
-	if err != nil {
-		return err
-	}
-	if old := comp.Property("RRULE"); old != nil {
-		if was, err := old.Rule(); err == nil {
-			rule.WeekStart = was.WeekStart
+	read := readRecurrence(cal, comp, zone)
+	if !r.sameRule(read) {
+		rule, err := r.rule(start, zone)
+		if err != nil {
+			return err
 		}
+		if old := comp.Property("RRULE"); old != nil {
+			if was, err := old.Rule(); err == nil {
+				rule.WeekStart = was.WeekStart
+				if err := r.keepRest(rule, was, read); err != nil {
+					return err
+				}
+			}
+		}
+		comp.SetValue("RRULE", rule.String())
+		comp.Remove("EXRULE")
 	}
-	comp.SetValue("RRULE", rule.String())
-	comp.Remove("EXRULE")
-	if r.ExDates != nil {
+	if r.ExDates != nil && (read == nil || !slices.Equal(r.ExDates, read.ExDates)) {
 		comp.Remove("EXDATE")
 		for _, s := range r.ExDates {
 			t, err := exDate(s, start, zone, cal)
@@ -48,6 +54,35 @@ func setRecurrence(cal *ical.Calendar, comp *ical.Component, r *Recurrence, zone
 		}
 	}
 	return pruneOverrides(cal, comp, zone)
+}
+
+// sameRule says whether two rules are the same apart from their exceptions. A caller
+// that sends back what it read does not mean to change what it could not see.
+func (r *Recurrence) sameRule(read *Recurrence) bool {
+	return read != nil && r.Frequency == read.Frequency && max(r.Interval, 1) == read.Interval &&
+		r.Until == read.Until && r.Count == read.Count && r.sameDays(read)
+}
+
+func (r *Recurrence) sameDays(read *Recurrence) bool {
+	return slices.Equal(r.ByDay, read.ByDay) && slices.Equal(r.ByMonthDay, read.ByMonthDay) &&
+		slices.Equal(r.ByMonth, read.ByMonth) && slices.Equal(r.BySetPos, read.BySetPos)
+}
+
+// keepRest keeps the parts of a rule that a Recurrence has no words for: the times of the
+// day, and the days of the year as long as no other days are asked for.
+func (r *Recurrence) keepRest(rule, was *ical.Rule, read *Recurrence) error {
+	if !slices.Contains(frequencies, read.Frequency) {
+		return nil // every few hours, say: a rule by the day has nothing in common with it
+	}
+	rule.BySecond, rule.ByMinute, rule.ByHour = was.BySecond, was.ByMinute, was.ByHour
+	if len(was.ByYearDay)+len(was.ByWeekNo) == 0 {
+		return nil
+	}
+	if r.Frequency != read.Frequency || !r.sameDays(read) {
+		return invalid("recurrenceRule", "the series goes by days or weeks of the year, which can't be combined with other days; send null first to take the rule away, then the new one.")
+	}
+	rule.ByYearDay, rule.ByWeekNo = was.ByYearDay, was.ByWeekNo
+	return nil
 }
 
 // rule is the iCalendar rule for an event that starts at start.

@@ -42,6 +42,8 @@ func formIn(loc *time.Location) form {
 //  1. A start alone keeps the length, on the calendar for days, exactly for times.
 //  2. A date makes an all-day event, a time one that is not; isAllDay settles it.
 //  3. An event stays in the zone in which it was written, unless timeZone names another.
+//     Beside an end alone timeZone says only how that is read: the start stays, and with
+//     it the occurrences of a series.
 func (s *schedule) apply() (was, is ical.Time, err error) {
 	c := s.change
 	was, readErr := s.comp.Time("DTSTART")
@@ -184,7 +186,7 @@ func (s *schedule) applyTimes(was ical.Time, start, end written, read *time.Loca
 	if c.Start.Set {
 		from = start.in(read)
 		is = f.write(from)
-	} else if c.TimeZone.Value != "" {
+	} else if s.rezones() {
 		is = f.write(from)
 	}
 	to := from.Add(length)
@@ -217,11 +219,17 @@ func (s *schedule) length(was ical.Time, from time.Time) time.Duration {
 	return max(written{wall: s.wallEnd(was)}.in(loc).Sub(from), 0)
 }
 
+// rezones says whether the event moves to another zone.
+func (s *schedule) rezones() bool {
+	c := s.change
+	return c.TimeZone.Value != "" && (c.Start.Set || !c.End.Set)
+}
+
 // form is how the new times are written.
 func (s *schedule) form(was ical.Time, read *time.Location, start written) form {
 	loc, err := s.location(was)
 	switch {
-	case s.change.TimeZone.Value != "":
+	case s.rezones():
 		return formIn(read)
 	case was.IsZero() || was.Date || err != nil:
 		return formIn(read)

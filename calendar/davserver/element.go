@@ -139,6 +139,15 @@ func (e *element) named(name xml.Name) []*element {
 	return out
 }
 
+// count returns how many elements are inside e, at any depth.
+func (e *element) count() int {
+	n := 0
+	for _, c := range e.elements() {
+		n += 1 + c.count()
+	}
+	return n
+}
+
 // attr returns an attribute without a namespace.
 func (e *element) attr(local string) (value string, ok bool) {
 	for _, a := range e.Attrs {

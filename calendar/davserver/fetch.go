@@ -56,6 +56,9 @@ func readEach(ctx context.Context, stub *durable.Stub, names []string, data bool
 		}
 		objects := res.Objects
 		for _, name := range names[:res.Looked] {
+			if err := ctx.Err(); err != nil {
+				return err // what fn does with an object may take long
+			}
 			var o *object
 			if len(objects) > 0 && objects[0].Name == name {
 				o, objects = &objects[0], objects[1:]

@@ -2,6 +2,7 @@ package davserver
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -38,11 +39,18 @@ type paramFilter struct {
 // timeRange is [start, end); a zero bound is none.
 type timeRange struct{ start, end time.Time }
 
+// maxConditions bounds the elements of a filter: each is held against each object, so that
+// their number multiplies the work of a query.
+const maxConditions = 200
+
 func invalidFilter(text string) error {
 	return refuse(cal("valid-filter"), "The filter is not valid: "+text+".")
 }
 
 func parseFilter(e *element) (*filter, error) {
+	if e.count() > maxConditions {
+		return nil, refuse(cal("supported-filter"), fmt.Sprintf("The filter has more than %d conditions.", maxConditions))
+	}
 	parts := e.elements()
 	if len(parts) != 1 || parts[0].Name != cal("comp-filter") {
 		return nil, invalidFilter("it is not one comp-filter")

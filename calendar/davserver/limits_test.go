@@ -2,6 +2,7 @@ package davserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"net/url"
@@ -115,6 +116,12 @@ func TestLimits(t *testing.T) {
 		{"a limit beyond all numbers", "REPORT", calendarPath, `<D:sync-collection` + ns + `><D:sync-token/><D:limit><D:nresults>9223372036854775807</D:nresults></D:limit></D:sync-collection>`, 207, "5.ics"},
 		{"no limit", "REPORT", calendarPath, `<D:sync-collection` + ns + `><D:sync-token/><D:limit><D:nresults>0</D:nresults></D:limit></D:sync-collection>`, 400, ""},
 		{"time of the calendar", "REPORT", calendarPath, query("", `<C:comp-filter name="VEVENT"/>`+`<C:time-range start="20260401T000000Z"/>`), 403, "<C:supported-filter>"},
+		{"conditions", "REPORT", calendarPath, query("<D:getetag/>", `<C:comp-filter name="VEVENT">`+strings.Repeat(`<C:prop-filter name="UID"><C:text-match>3</C:text-match></C:prop-filter>`, maxConditions/2)+`</C:comp-filter>`), 403, "<C:supported-filter/>"},
+		{"names asked for", "PROPFIND", calendarPath, `<D:propfind` + ns + `><D:prop>` + manyElements(maxAsked+1, "") + `</D:prop></D:propfind>`, 400, "300"},
+		{"bytes of names", "PROPFIND", calendarPath, `<D:propfind` + ns + `><D:prop><x xmlns="` + strings.Repeat("u", maxAskedBytes) + `"/></D:prop></D:propfind>`, 400, "8192"},
+		{"names included", "PROPFIND", calendarPath, `<D:propfind` + ns + `><D:allprop/><D:include>` + manyElements(maxAsked+1, "") + `</D:include></D:propfind>`, 400, "300"},
+		{"names in a report", "REPORT", calendarPath, `<D:sync-collection` + ns + `><D:sync-token/><D:prop>` + manyElements(maxAsked+1, "") + `</D:prop></D:sync-collection>`, 400, "300"},
+		{"parts of data", "REPORT", calendarPath, query(`<C:calendar-data><C:comp name="VCALENDAR">`+strings.Repeat(`<C:prop name="UID"/>`, maxAsked)+`</C:comp></C:calendar-data>`, ""), 400, "300"},
 		{"name", "PUT", calendarPath + strings.Repeat("n", maxNameBytes+1), event("n", "DTSTART:20260310T090000Z"), 403, ""},
 		{"control character", "PUT", calendarPath + "c.ics", event("n", "DTSTART:20260310T090000Z", "SUMMARY:\x01"), 403, "<C:valid-calendar-data/>"},
 		{"no UTF-8", "PUT", calendarPath + "c.ics", event("n", "DTSTART:20260310T090000Z", "SUMMARY:\xff"), 403, "<C:valid-calendar-data/>"},
@@ -239,6 +246,62 @@ func TestErasedCalendar(t *testing.T) {
 	}
 	if objects := s.rt.Objects(CalendarClass); len(objects) != 0 {
 		t.Errorf("%d calendars have data, want none", len(objects))
+	}
+}
+
+// TestAskedOnce: a property that is asked for twice is answered once.
+func TestAskedOnce(t *testing.T) {
+	s := newTestServer(t, nil)
+	s.mkcalendar()
+	body := `<D:propfind xmlns:D="DAV:"><D:prop>` + strings.Repeat("<D:owner/>", 3) + `</D:prop></D:propfind>`
+	got := s.must(207, "PROPFIND", calendarPath, body, "Depth", "0").Body.String()
+	if n := strings.Count(got, "<D:owner>"); n != 1 {
+		t.Errorf("the answer has the property %d times, want once:\n%s", n, got)
+	}
+}
+
+// TestLeaverStopsTheWork: no further object is worked on for somebody who has left.
+func TestLeaverStopsTheWork(t *testing.T) {
+	s := newTestServer(t, nil)
+	s.mkcalendar()
+	for _, name := range []string{"a", "b", "c"} {
+		s.must(201, "PUT", calendarPath+name, event(name, "DTSTART:20260310T090000Z"))
+	}
+	for what, each := range map[string]func(ctx context.Context, fn func()) error{
+		"readEach": func(ctx context.Context, fn func()) error {
+			return readEach(ctx, s.stub("work"), []string{"a", "b", "c"}, true, func(string, *object) error { fn(); return nil })
+		},
+		"eachObject": func(ctx context.Context, fn func()) error {
+			return s.eachObject(ctx, s.stub("work"), func(*object) error { fn(); return nil })
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		err := each(ctx, func() { n++; cancel() })
+		if n != 1 || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s = %v after %d objects, want %v after 1", what, err, n, context.Canceled)
+		}
+		cancel()
+	}
+}
+
+// TestDeleteAndMakeRace: a calendar that takes the name of one that is being deleted is
+// not taken for it, so that in the end no data is left without a name.
+func TestDeleteAndMakeRace(t *testing.T) {
+	s := newTestServer(t, nil)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 150 {
+				s.send("MKCALENDAR", calendarPath, "")
+				s.send("DELETE", calendarPath, "")
+			}
+		})
+	}
+	wg.Wait()
+	s.send("DELETE", calendarPath, "")
+	if objects := s.rt.Objects(CalendarClass); len(objects) != 0 {
+		t.Errorf("%d calendars have data and no name", len(objects))
 	}
 }
 

@@ -4,12 +4,22 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/perdure/perdure/durable"
 )
 
-// selection is which properties a request asks for.
+// Limits on the properties that a request asks for. The answer names each of them again
+// for each resource, also those that nobody has, so that a short request could make an
+// answer without end.
+const (
+	maxAsked      = 300     // names, and the parts of calendar-data
+	maxAskedBytes = 8 << 10 // of all names with their namespaces
+)
+
+// selection is which properties a request asks for, each once.
 type selection struct {
 	all     bool // allprop
 	names   bool // propname
@@ -47,17 +57,17 @@ func parseSelection(e *element) (*selection, error) {
 	for _, c := range e.elements() {
 		switch c.Name {
 		case dav("prop"):
-			for _, p := range c.elements() {
-				sel.list = append(sel.list, p.Name)
-			}
-			return sel, nil
+			var err error
+			sel.list, err = askedNames(c)
+			return sel, err
 		case dav("allprop"):
 			sel.all = true
 		case dav("propname"):
 			sel.names = true
 		case dav("include"):
-			for _, p := range c.elements() {
-				sel.include = append(sel.include, p.Name)
+			var err error
+			if sel.include, err = askedNames(c); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -65,6 +75,26 @@ func parseSelection(e *element) (*selection, error) {
 		return nil, status(http.StatusBadRequest, "Both allprop and propname.")
 	}
 	return sel, nil
+}
+
+// askedNames returns the names of the properties in e within the limits.
+func askedNames(e *element) ([]xml.Name, error) {
+	if e.count() > maxAsked {
+		return nil, status(http.StatusBadRequest, fmt.Sprintf("More than %d properties are asked for.", maxAsked))
+	}
+	var names []xml.Name
+	size := 0
+	for _, p := range e.elements() {
+		if slices.Contains(names, p.Name) {
+			continue
+		}
+		names = append(names, p.Name)
+		size += len(p.Name.Space) + len(p.Name.Local)
+	}
+	if size > maxAskedBytes {
+		return nil, status(http.StatusBadRequest, fmt.Sprintf("The names of the properties are longer than %d bytes.", maxAskedBytes))
+	}
+	return names, nil
 }
 
 func (s *Server) propfind(w http.ResponseWriter, r *request) error {
@@ -201,6 +231,9 @@ func (s *Server) eachObject(ctx context.Context, stub *durable.Stub, fn func(o *
 			return err
 		}
 		for i := range page {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if err := fn(&page[i]); err != nil {
 				return err
 			}

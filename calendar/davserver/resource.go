@@ -127,14 +127,20 @@ func (s *Server) delete(w http.ResponseWriter, r *request) error {
 			return err
 		}
 	case calendarKind:
-		stub, err := s.calendar(ctx, r.user, r.target.calendar)
-		if err != nil {
+		if _, err := s.calendar(ctx, r.user, r.target.calendar); err != nil {
 			return err
 		}
 		if !conds.hold("", true) { // a collection has no tag
 			return errCondition
 		}
-		if _, err := durable.Call(ctx, s.home(r.user), (*home).Leave, r.target.calendar); err != nil {
+		id, err := durable.Call(ctx, s.home(r.user), (*home).Leave, r.target.calendar)
+		if err != nil {
+			return err
+		}
+		// The one that Leave took out: by now the name may have been another calendar's
+		// than when it was looked up.
+		stub, err := s.calendarByID(id)
+		if err != nil {
 			return err
 		}
 		s.erase(ctx, stub)
