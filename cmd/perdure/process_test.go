@@ -80,7 +80,7 @@ func (p *process) ready() <-chan struct{} {
 		p.t.Fatal(err)
 	}
 	known := make(chan struct{})
-	go func() {
+	go func(known chan<- struct{}) {
 		defer close(p.read)
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
@@ -97,7 +97,7 @@ func (p *process) ready() <-chan struct{} {
 		if known != nil {
 			close(known)
 		}
-	}()
+	}(known)
 	return known
 }
 
