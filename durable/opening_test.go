@@ -126,13 +126,13 @@ func TestErrorsMethodsRunUnderNoLock(t *testing.T) {
 func TestAlarmHandlersThatNeverReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		block := make(chan struct{})
-		var bad, good int
+		var bad, good atomic.Int32
 		h := &hooks{alarm: func(_ context.Context, o *Obj, _ durable.AlarmInfo) error {
 			if name, _ := o.st.Name(); name == "good" {
-				good++
+				good.Add(1)
 				return nil
 			}
-			bad++
+			bad.Add(1)
 			<-block
 			return nil
 		}}
@@ -144,8 +144,8 @@ func TestAlarmHandlersThatNeverReturn(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Hour)
-		if good != 1 || bad != 7 {
-			t.Errorf("handler that returns ran %d times, one that never does %d times; want 1 and 7", good, bad)
+		if good.Load() != 1 || bad.Load() != 7 {
+			t.Errorf("handler that returns ran %d times, one that never does %d times; want 1 and 7", good.Load(), bad.Load())
 		}
 		if !rt.log.has("alarm dropped") {
 			t.Error("the dropped alarm was not logged")
