@@ -83,7 +83,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	// AllowedHosts are values of the Host header that are let in besides those of the
-	// loopback interface, without port. With a Token every host is.
+	// loopback interface; neither case nor port counts. With a Token every host is.
 	AllowedHosts []string
 
 	Name        string // of the server, in /health; default "nextcloud-calendar-server"
