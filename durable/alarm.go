@@ -196,11 +196,10 @@ func (a *alarmClock) settle(d store.Due, infra error) {
 // became of the alarm. It returns an error if the handler did not get to run.
 func (rt *Runtime) runAlarm(n *namespace, id [32]byte) error {
 	stub := &Stub{n: n, id: ID{n.number, id}}
-	limit := rt.opts.Limits.AlarmTime
+	a := newAlarmAttempt(rt)
 	// The handler's context ends at the limit by itself; code that goes on is cut off.
-	ctx, cancel := context.WithTimeout(rt.life, limit)
+	ctx, cancel := context.WithTimeout(rt.life, a.limit)
 	defer cancel()
-	a := &alarmAttempt{rt: rt, limit: limit, expired: make(chan struct{})}
 	ended := make(chan error, 1)
 	rt.goFunc(func() {
 		err := errExited // unless enter returns
@@ -231,12 +230,17 @@ type alarmAttempt struct {
 	limit   time.Duration
 	run     atomic.Pointer[alarmRun] // once the handler has begun
 	expired chan struct{}            // closed when it has run for too long, and its object was reset
+	forced  bool                     // the alarm need not be due
+}
+
+func newAlarmAttempt(rt *Runtime) *alarmAttempt {
+	return &alarmAttempt{rt: rt, limit: rt.opts.Limits.AlarmTime, expired: make(chan struct{})}
 }
 
 func (a *alarmAttempt) handle(ev *event, o *object) error {
 	o.mu.Lock()
 	rec := o.hdr.Alarm
-	if rec.Due == 0 || rec.Next > a.rt.now().UnixMilli() {
+	if rec.Due == 0 || (!a.forced && rec.Next > a.rt.now().UnixMilli()) {
 		o.mu.Unlock() // it was moved or taken back since we looked
 		return nil
 	}

@@ -121,33 +121,10 @@ func (s *Stub) alarmNow(ctx context.Context) (ran bool, err error) {
 	if err != nil || !set {
 		return false, err
 	}
-	var run *alarmRun
-	err = s.enter(ctx, kindAlarm, 0, nil, func(ev *event, o *object) error {
-		inst := ev.inst
-		o.mu.Lock()
-		if rec := o.hdr.Alarm; rec.Due != 0 {
-			run = &alarmRun{record: rec}
-			inst.alarm = run
-		}
-		o.mu.Unlock()
-		if run == nil { // an event before us took it back
-			return nil
-		}
-		err := inst.value.(Alarmer).Alarm(ev, AlarmInfo{Scheduled: time.UnixMilli(run.record.Due), RetryCount: run.record.Retries})
-
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if !inst.dead {
-			if err == nil && !run.superseded && !o.turn.alarmSet && !o.turn.deleteAll {
-				o.turn.alarm, o.turn.alarmSet = store.Alarm{}, true
-			}
-			if o.turn.alarmSet || o.turn.deleteAll {
-				run.superseded = true
-			}
-			inst.alarm = nil
-		}
-		return err
-	})
+	a := newAlarmAttempt(rt)
+	a.forced = true
+	err = s.enter(ctx, kindAlarm, 0, nil, a.handle)
+	run := a.run.Load()
 	if run != nil && err != nil && !isInfrastructure(err) {
 		if cerr := rt.countFailure(s, run, err); cerr != nil {
 			err = errors.Join(err, cerr)
