@@ -31,7 +31,8 @@ func (w *Worker) Account(ctx context.Context, id string) (calendar.Account, erro
 	c, err := w.Credential(ctx, id)
 	if errors.Is(err, accounts.ErrNoCredential) {
 		client, err := w.OwnClient(id)
-		return calendar.Account{Client: client, Source: "here"}, err
+		// A change made through /dav/ shows in the next answer.
+		return calendar.Account{Client: client, Source: "here", AlwaysCheck: true}, err
 	}
 	if err != nil {
 		return calendar.Account{}, err

@@ -287,6 +287,9 @@ func TestAccount(t *testing.T) {
 		if err != nil || a.Source != want {
 			t.Fatalf("Account(%s) = %q, %v, want %q", id, a.Source, err, want)
 		}
+		if a.AlwaysCheck != (want == "here") {
+			t.Errorf("Account(%s) of %q: AlwaysCheck = %v", id, want, a.AlwaysCheck)
+		}
 		return a.Client
 	}
 	if c := source(accounts.Me, "https://nc.example/cloud me@nc"); c.Base() != "/cloud" {
