@@ -124,17 +124,28 @@ func (s *State) BlockConcurrencyWhile(ctx context.Context, fn func(ctx context.C
 var errPanicked = fmt.Errorf("%w in BlockConcurrencyWhile", ErrPanic)
 
 func (s *State) keepShut(ctx context.Context) (*event, error) {
+	ev, err := s.keepShutLocked(ctx)
+	if err == nil {
+		s.obj.mu.Unlock()
+	}
+	return ev, err
+}
+
+// keepShutLocked is keepShut that leaves the object locked, so that what begins
+// with the section begins in the same moment: a stray goroutine's event may end at any time.
+func (s *State) keepShutLocked(ctx context.Context) (*event, error) {
 	ev, aw := eventOf(ctx)
 	if ev == nil || ev.obj != s.obj {
 		return nil, ErrNoEvent
 	}
 	s.obj.mu.Lock()
-	defer s.obj.mu.Unlock()
-	if err := ev.usableLocked(); err != nil {
-		return nil, err
+	err := ev.usableLocked()
+	if err == nil && (aw != nil || ev.inst != s) {
+		err = ErrNoEvent
 	}
-	if aw != nil || ev.inst != s {
-		return nil, ErrNoEvent
+	if err != nil {
+		s.obj.mu.Unlock()
+		return nil, err
 	}
 	ev.shut++
 	return ev, nil

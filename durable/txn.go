@@ -25,12 +25,11 @@ type Txn struct {
 // Stub calls, Await, Flush, Sync and DeleteAll return [ErrInTransaction] inside,
 // and once it is rolled back storage returns [ErrRolledBack] until fn returns.
 func (s *Storage) Transaction(ctx context.Context, fn func(ctx context.Context, tx *Txn) error) error {
-	ev, err := s.state().keepShut(ctx)
+	ev, err := s.state().keepShutLocked(ctx)
 	if err != nil {
 		return err
 	}
 	o := s.obj
-	o.mu.Lock()
 	t := o.turn
 	tx := &Txn{ev: ev, outer: ev.tx, undo: len(t.undo), alarm: t.alarm, alarmSet: t.alarmSet}
 	ev.tx = tx
