@@ -84,8 +84,11 @@ func (f *Flow) Wait(ctx context.Context) (Grant, error) {
 		if err == nil {
 			return grant, nil
 		}
+		if ctx.Err() != nil { // whatever the poll that it cut off says
+			return Grant{}, fmt.Errorf("wait for login: %w", context.Cause(ctx))
+		}
 		wait, again := retry(err)
-		if !again || ctx.Err() != nil {
+		if !again {
 			return Grant{}, fmt.Errorf("wait for login: %w", err)
 		}
 		if time.Until(f.expires) < wait {
