@@ -20,6 +20,7 @@ var layers = []struct {
 	{"examples/", []string{"durable", "durable/durabletest", "store/pebblestore", "store/memstore"}, "examples show the library alone"},
 	{"bench/", []string{"durable", "store", "store/", "calendar", "calendar/"}, "what is measured"},
 	{"calendar/worker", []string{"calendar", "calendar/", "durable"}, "the front of the application"},
+	{"calendar/calmcp", []string{"calendar", "calendar/sessions", "durable"}, "tools over the service, and their transports"},
 	{"calendar/ical", nil, "a format, without the application"},
 	{"calendar/caldav/nextcloud", []string{"calendar/caldav"}, "a protocol, without the application"},
 	{"calendar/caldav", nil, "a protocol, without the application"},
@@ -52,6 +53,7 @@ var foreign = map[string][]string{
 	"calendar/calcache": {},
 	"calendar/accounts": {},
 	"calendar/worker":   {},
+	"calendar/calmcp":   {"github.com/modelcontextprotocol/go-sdk", "github.com/google/jsonschema-go"},
 }
 
 func TestImports(t *testing.T) {
