@@ -21,6 +21,9 @@ type Options struct {
 	// Transport is what [State.HTTPClient] sends with. Default: http.DefaultTransport.
 	Transport http.RoundTripper
 
+	// Placement says which objects live here and the way to the others. Nil: all live here.
+	Placement Placement
+
 	// IdleTimeout is how long an object without events stays in memory. Default: 10 s.
 	IdleTimeout time.Duration
 

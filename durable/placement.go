@@ -1,0 +1,90 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/perdure/perdure/store"
+)
+
+// Placement says where objects live: it is all that a runtime asks of a cluster.
+// Without one ([Options].Placement is nil) every object lives here.
+//
+// Objects are held in shards, each by at most one node at a time. A node that
+// gives one up in order calls [Runtime.Linger] while it still holds the shard, then
+// lets Locate wait, calls [Runtime.Vacate], and lets go of the lease when that
+// returns. A node that has lost one calls [Runtime.Drop].
+//
+// Methods may be called by any number of goroutines at once.
+type Placement interface {
+	// Locate returns where the object lives now. While nobody is known to hold it (it is
+	// being handed over, or its node has died), Locate waits, until ctx ends or for as
+	// long as the placement sees fit; then it returns an error that says so. What it
+	// returns for a place of this node is the same pointer as long as the tenure lasts.
+	Locate(ctx context.Context, o store.Object) (*Place, error)
+
+	// Missed tells that an event of o did not get to the node at p: err is a
+	// [*NotOwnerError] from there, or [ErrNotDelivered]. What Locate said may be out of date.
+	Missed(o store.Object, p *Place, err error)
+
+	// Shards returns the shards that are held here and not being given up, and a channel
+	// that is closed when that changes. Their alarms run here.
+	Shards() (held []uint32, changed <-chan struct{})
+}
+
+// Place is where an object lives. It is not changed once a Placement has returned it.
+type Place struct {
+	Lease Lease  // not nil: here
+	Peer  Peer   // the way to another node, if Lease is nil
+	Owner string // name of the node
+	Epoch int64  // of the tenure: grows with each, wherever the shard is held
+}
+
+// Lease is a node's right to answer for an object.
+type Lease interface {
+	// Check reports why nothing may leave the objects that are held under the lease: it
+	// has been lost or given up, or has run out as far as this node can tell. It is asked
+	// after an event has run and its commits are durable, before anything leaves: an
+	// answer, a call, what Await does. The error should be or wrap [ErrNotOwner]. Check may
+	// ask the database; ctx ends with the runtime.
+	Check(ctx context.Context) error
+}
+
+// Peer is the way to another node. RoundTrip passes the request to what
+// [Runtime.Peers] returns there: it streams both bodies, and ends the request there
+// when its context ends here. An error that is [ErrNotDelivered] says that the request
+// has certainly not been begun, and its body not been read; any other leaves that open.
+type Peer interface {
+	RoundTrip(r *http.Request) (*http.Response, error)
+}
+
+var (
+	// ErrNotOwner: the object is held by another node, or its lease may have run out here.
+	ErrNotOwner = errors.New("durable: this node does not own the object")
+
+	// ErrNotDelivered: a request did not get to another node.
+	ErrNotDelivered = errors.New("durable: request not delivered")
+
+	// ErrUnreachable: the connection to the object's node could not be made, or broke.
+	ErrUnreachable = errors.New("durable: the object's node cannot be reached")
+)
+
+// NotOwnerError is a node's refusal of an event for an object that it does not hold. It
+// is [ErrNotOwner].
+type NotOwnerError struct {
+	ID    ID
+	Owner string // the node that holds it as far as that node knows, "" if it does not
+	Epoch int64  // of that tenure
+}
+
+func (e *NotOwnerError) Error() string {
+	if e.Owner == "" {
+		return fmt.Sprintf("%v %s", ErrNotOwner, e.ID)
+	}
+	return fmt.Sprintf("%v %s: node %s does, in epoch %d", ErrNotOwner, e.ID, e.Owner, e.Epoch)
+}
+
+// Unwrap returns [ErrNotOwner].
+func (e *NotOwnerError) Unwrap() error { return ErrNotOwner }
