@@ -36,6 +36,17 @@ type Events struct {
 	TimeZone  string // in which local times and days were read
 	Truncated bool   // a series has more occurrences than are counted
 	Skipped   int    // objects that can't be read
+
+	at []position // of each of the events
+}
+
+// Cut leaves the first n events on the page. The cursor then leads to the others.
+func (e *Events) Cut(n int) {
+	if n < 1 || n >= len(e.Events) {
+		return
+	}
+	e.Events, e.at = e.Events[:n], e.at[:n]
+	e.Cursor = e.at[n-1].cursor()
 }
 
 const (
@@ -67,7 +78,7 @@ func (u *User) ListEvents(ctx context.Context, q Query) (Events, error) {
 		out.Freshness = out.worse(fresh)
 		s.add(c, img)
 	}
-	out.Events, out.Cursor = s.run()
+	out.Events, out.at, out.Cursor = s.run()
 	out.Truncated, out.Skipped = s.truncated, s.skipped
 	return out, nil
 }

@@ -103,18 +103,23 @@ func TestPages(t *testing.T) {
 	if !slices.IsSortedFunc(whole, func(a, b calendar.Event) int { return a.Start.Time.Compare(b.Start.Time) }) || len(whole) < 60 {
 		t.Fatalf("%d events, or not sorted", len(whole))
 	}
-	for _, limit := range []int{1, 7, 100} {
+	for _, pages := range []struct{ limit, cut int }{{1, 1}, {7, 7}, {100, 100}, {100, 3}, {7, 8}} {
+		limit := pages.limit
 		var all []calendar.Event
 		q.Limit, q.Cursor = limit, ""
 		for {
 			page := b.list(t, q)
+			page.Cut(0)
+			if page.Cut(pages.cut); len(page.Events) > min(limit, pages.cut) {
+				t.Fatalf("a page of %d cut to %d has %d events", limit, pages.cut, len(page.Events))
+			}
 			all = append(all, page.Events...)
 			if q.Cursor = page.Cursor; q.Cursor == "" || len(all) > 1000 {
 				break
 			}
 		}
 		if diff := cmp.Diff(whole, all); diff != "" {
-			t.Errorf("pages of %d (-whole +pages):\n%s", limit, diff)
+			t.Errorf("pages of %v (-whole +pages):\n%s", pages, diff)
 		}
 	}
 }

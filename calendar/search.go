@@ -124,7 +124,7 @@ func (s *search) add(c *collection, img *image) {
 	}
 }
 
-func (s *search) run() ([]Event, string) {
+func (s *search) run() (events []Event, at []position, cursor string) {
 	slices.SortStableFunc(s.found, func(a, b candidate) int { return cmp.Compare(a.o.First, b.o.First) })
 	for _, f := range s.found {
 		if len(s.best) > s.limit && f.o.First != never && f.o.First-zoneSlack > s.best[0].at.start {
@@ -133,16 +133,15 @@ func (s *search) run() ([]Event, string) {
 		s.look(f)
 	}
 	slices.SortFunc(s.best, func(a, b hit) int { return a.at.compare(b.at) })
-	cursor := ""
 	if len(s.best) > s.limit {
 		s.best = s.best[:s.limit]
 		cursor = s.best[s.limit-1].at.cursor()
 	}
-	events := make([]Event, len(s.best))
+	events, at = make([]Event, len(s.best)), make([]position, len(s.best))
 	for i, h := range s.best {
-		events[i] = h.event(s.zone)
+		events[i], at[i] = h.event(s.zone), h.at
 	}
-	return events, cursor
+	return events, at, cursor
 }
 
 // look takes what an object contributes.

@@ -16,6 +16,9 @@
 // What is in data comes back as it was sent: numbers digit for digit, members in
 // order; of members with the same name the last value counts.
 //
+// In the same process the methods of [Store] do the same for a session and its user: see
+// [Store.Find] and [Store.Visit]. There another user's session is like none.
+//
 // # Lifetime
 //
 // A session lives for SESSION_TTL (a variable, default 1h) from its last get or

@@ -25,7 +25,9 @@ const DefaultTTL = time.Hour
 
 // Class returns the class. With a [TTLVar] that is no lifetime its objects can't
 // be made: see [CheckVars].
-func Class() durable.Class { return durable.NewClass(ClassName, newStore, nil) }
+func Class() durable.Class {
+	return durable.NewClass(ClassName, newStore, &durable.ClassOptions{Errors: []error{ErrNotFound}})
+}
 
 // CheckVars reports what is wrong with the class's variables, by name, so that a
 // server can refuse to start. lookup returns "" for a variable that is not set.
@@ -117,19 +119,27 @@ func (s *Store) create(r *http.Request) ([]byte, error) {
 			return nil, &wire.Problem{Status: http.StatusConflict, Text: "Session ID already in use"}
 		}
 	}
-	if err := s.file(ctx, id, rec); err != nil {
-		return nil, errors.Join(err, s.index.Revive(ctx, now))
-	}
-	if err := s.index.Arm(ctx, now, rec.Due); err != nil {
+	if err := s.enter(ctx, id, rec, old, now); err != nil {
 		return nil, err
-	}
-	if old != nil && old.Due != rec.Due {
-		if _, err := s.state.Storage().Delete(ctx, expiry.Key(old.Due, id)); err != nil {
-			return nil, fmt.Errorf("delete expiry entry of session %s: %w", id, err)
-		}
 	}
 	out := append([]byte(`{"sessionId":"`+id+`","session":`), rec.appendJSON(nil, id, now)...)
 	return append(out, '}'), nil
+}
+
+// enter stores a new session; old is what expired under its id, if anything did.
+func (s *Store) enter(ctx context.Context, id string, rec, old *record, now int64) error {
+	if err := s.file(ctx, id, rec); err != nil {
+		return errors.Join(err, s.index.Revive(ctx, now))
+	}
+	if err := s.index.Arm(ctx, now, rec.Due); err != nil {
+		return err
+	}
+	if old != nil && old.Due != rec.Due {
+		if _, err := s.state.Storage().Delete(ctx, expiry.Key(old.Due, id)); err != nil {
+			return fmt.Errorf("delete expiry entry of session %s: %w", id, err)
+		}
+	}
+	return nil
 }
 
 func (s *Store) get(r *http.Request) ([]byte, error) {
