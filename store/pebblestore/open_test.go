@@ -212,3 +212,15 @@ func TestDirectoryIsSynced(t *testing.T) {
 		t.Errorf("after a power failure: %v", err)
 	}
 }
+
+func TestOpenNamesTheDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(file, "store")} {
+		if _, err := Open(dir, nil); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("Open(%q) = %v, want an error that names it", dir, err)
+		}
+	}
+}

@@ -233,7 +233,11 @@ func makeDir(fsys vfs.FS, dir string) (string, error) {
 	}
 	if fsys == vfs.Default {
 		// Within a process the lock is per path: a directory must have one only.
-		return filepath.EvalSymlinks(dir)
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			return dir, err // with the name that the caller knows
+		}
+		dir = real
 	}
 	return dir, nil
 }
