@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -96,7 +97,7 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, resp *re
 	rt := s.n.rt
 	stream := s.n.class.opts.StreamBody
 	req, held, err := rt.newRequest(r, stream, resp.arriving)
-	resp.arriving.end()
+	resp.arriving.end(err)
 	if err != nil {
 		return err
 	}
@@ -130,17 +131,24 @@ type arrival struct {
 	stall time.Duration
 	stop  func() bool
 
-	mu   sync.Mutex
-	late bool
+	mu    sync.Mutex
+	late  bool // the runtime drains
+	ended bool
 }
+
+// leftoverTime is for what a server reads of a body that we did not: net/http does so
+// before it sends the answer, and without a deadline of its own.
+const leftoverTime = 2 * time.Second
 
 func newArrival(rt *Runtime, w http.ResponseWriter) *arrival {
 	a := &arrival{conn: http.NewResponseController(w), stall: rt.opts.Limits.BodyStall}
 	a.stop = context.AfterFunc(rt.drain, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.late = true
-		a.conn.SetReadDeadline(time.Unix(1, 0))
+		if !a.ended {
+			a.late = true
+			a.conn.SetReadDeadline(time.Unix(1, 0))
+		}
 	})
 	return a
 }
@@ -157,16 +165,23 @@ func (a *arrival) extend() {
 	}
 }
 
-// end leaves the connection to the server again.
-func (a *arrival) end() {
+// end leaves the connection to the server again; err says why the body was not read whole.
+func (a *arrival) end(err error) {
 	if a == nil {
 		return
 	}
 	a.stop()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.late = true
-	a.conn.SetReadDeadline(time.Time{})
+	a.ended = true
+	switch {
+	case err == nil:
+		a.conn.SetReadDeadline(time.Time{})
+	case a.late || errors.Is(err, os.ErrDeadlineExceeded):
+		// The deadline is over, and stays so: nothing more is waited for.
+	default:
+		a.conn.SetReadDeadline(time.Now().Add(leftoverTime))
+	}
 }
 
 var errBadBody = errors.New("durable: request body cannot be read")

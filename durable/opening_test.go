@@ -1,10 +1,12 @@
 package durable_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -207,20 +209,52 @@ func TestUniqueKeysAreUnique(t *testing.T) {
 
 // TestStalledBodyIsGivenUp: it holds some of the budget for bodies.
 func TestStalledBodyIsGivenUp(t *testing.T) {
-	rt := open(t, nil, &durable.Options{Limits: durable.Limits{BodyStall: 50 * time.Millisecond}})
-	srv := httptest.NewServer(rt.obj("a"))
+	for _, head := range []string{"Content-Length: 100\r\n\r\nbegun", "Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n"} {
+		rt := open(t, nil, &durable.Options{Limits: durable.Limits{BodyStall: 50 * time.Millisecond}})
+		srv := httptest.NewServer(rt.obj("a"))
+		defer srv.Close()
+		if code := unfinished(t, srv, head); code != http.StatusBadRequest {
+			t.Errorf("%q: status %d, want 400", head, code)
+		}
+	}
+}
+
+// A body that has not arrived when the runtime begins to drain is not waited for.
+func TestBodyThatIsLateForShutdown(t *testing.T) {
+	rt := open(t, nil, nil)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		go rt.Shutdown(t.Context())
+		rt.obj("a").ServeHTTP(w, r)
+	}))
 	defer srv.Close()
-	pr, pw := io.Pipe()
-	defer pw.Close()
-	go pw.Write([]byte("begun"))
-	req := request(t, "POST", pr, nil)
-	req.RequestURI, req.URL.Host = "", srv.Listener.Addr().String()
-	resp, err := http.DefaultClient.Do(req)
+	if code := unfinished(t, srv, "Content-Length: 100\r\n\r\nbegun"); code != http.StatusServiceUnavailable {
+		t.Errorf("status %d, want 503", code)
+	}
+}
+
+// unfinished sends the head of a request whose body never comes to its end, and
+// returns the status of the answer, after which the server must close the connection.
+func unfinished(t *testing.T, srv *httptest.Server, head string) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("status %d, want 400", resp.StatusCode)
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: do\r\n"+head); err != nil {
+		t.Fatal(err)
 	}
+	in := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Error(err)
+	}
+	if _, err := in.ReadByte(); err != io.EOF {
+		t.Errorf("after the answer: %v, want the end of the connection", err)
+	}
+	return resp.StatusCode
 }

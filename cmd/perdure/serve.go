@@ -68,7 +68,7 @@ func (c *serveCmd) Run(env *environment) error {
 		return errors.Join(err, rt.Close())
 	}
 	srv := &http.Server{
-		Handler:           w,
+		Handler:           boundLeftovers(w),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -115,6 +115,20 @@ func (c *serveCmd) shutdown(rt *durable.Runtime, srv *http.Server, log *slog.Log
 		return broken
 	}
 	return err
+}
+
+// leftoverTime is how long the rest of a body may take that no handler has read.
+const leftoverTime = 2 * time.Second
+
+// boundLeftovers bounds what the server does after h: it reads what h has left of the
+// request's body, for instance of one that h refused, and would wait for it for ever.
+func boundLeftovers(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		if r.ContentLength != 0 { // the server sets its own deadline before the next request
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(leftoverTime))
+		}
+	})
 }
 
 // greet says what is served where, with a request to try.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/perdure/perdure/internal/corpus"
 )
@@ -166,6 +168,30 @@ func TestTokenAndOrigin(t *testing.T) {
 	p.stop()
 	if out := p.stdout.String() + p.stderr.String(); strings.Contains(out, secret) {
 		t.Errorf("the token is in the output: %s", out)
+	}
+}
+
+// A body that never comes to its end must not keep a connection for ever, whoever refuses it.
+func TestUnfinishedBodies(t *testing.T) {
+	p := start(t, t.TempDir(), []string{"PERDURE_TOKEN=secret"}, "serve", "--addr", "127.0.0.1:0", "--store", "memory:")
+	for path, want := range map[string]int{"/objects/SESSIONS/a/create": 401, "/dav/": 401, "/nowhere": 404, "/health": 405} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(time.Minute))
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nbegun", path)
+			answer, err := io.ReadAll(conn)
+			if err != nil {
+				t.Errorf("%v, want the end of the connection", err)
+			}
+			if got, _, _ := strings.Cut(string(answer), "\r\n"); !strings.HasPrefix(got, fmt.Sprintf("HTTP/1.1 %d ", want)) {
+				t.Errorf("%q, want %d", got, want)
+			}
+		})
 	}
 }
 
