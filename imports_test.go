@@ -46,6 +46,7 @@ var foreign = map[string][]string{
 	"store/memstore":    {},
 	"store/storetest":   {"github.com/google/go-cmp"},
 	"store/pebblestore": {"github.com/cockroachdb/pebble/v2"},
+	"store/pgstore":     {"github.com/jackc/pgx/v5"},
 	"wrangler":          {"github.com/pelletier/go-toml/v2", "github.com/tailscale/hujson"},
 	"calendar/ical":     {},
 	"calendar/caldav":   {},

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what tests use besides Go: CalDAV servers and clients that nobody here
-# wrote, as Debian packages. Without them those tests say so and are skipped.
+# wrote, and PostgreSQL, as Debian packages. Without them those tests say so and are skipped.
 set -euo pipefail
 
 packages=()
 need() { # command or Python module, package
 	case $1 in
+	pg:server) compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || packages+=("$2") ;;
 	python:*) /usr/bin/python3 -c "import ${1#python:}" 2>/dev/null || packages+=("$2") ;;
 	*) command -v "$1" >/dev/null 2>&1 || packages+=("$2") ;;
 	esac
@@ -14,6 +15,8 @@ need radicale radicale
 need xandikos xandikos
 need vdirsyncer vdirsyncer
 need calcurse-caldav calcurse
+need pg:server postgresql # what Debian starts by itself is not used
+need pgbouncer pgbouncer
 need python:httplib2 python3-httplib2 # calcurse-caldav's
 need python:caldav python3-caldav
 

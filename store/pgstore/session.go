@@ -1,0 +1,138 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// session is a committer's connection.
+type session struct {
+	conn *pgconn.PgConn
+
+	// warned is set when the server warns while a statement runs. A wait for synchronous
+	// replicas that is broken off ends so: with success, although no replica has it.
+	warned error
+}
+
+const commitName = "commit"
+
+// connect makes the committer's connection and prepares the statement.
+func (c *committer) connect(ctx context.Context) error {
+	if c.conn != nil && !c.conn.conn.IsClosed() {
+		return nil
+	}
+	c.disconnect()
+	if err := c.d.ready(ctx); err != nil {
+		return err
+	}
+	s := new(session)
+	config := c.d.config.Config.Copy()
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if n.SeverityUnlocalized == "WARNING" {
+			s.warned = errors.New(n.Message)
+		}
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return c.d.wrap(err)
+	}
+	if _, err := conn.Prepare(ctx, commitName, commitSQL, c.group.types()); err != nil {
+		conn.Close(ctx)
+		return c.d.wrap(err)
+	}
+	s.conn, c.conn = conn, s
+	return nil
+}
+
+func (c *committer) disconnect() {
+	if c.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), c.d.s.opts.Lease/4)
+		defer cancel()
+		c.conn.conn.Close(ctx)
+		c.conn = nil
+	}
+}
+
+// errNotSent says that a statement was not sent.
+type errNotSent struct{ error }
+
+func (e errNotSent) Unwrap() error { return e.error }
+
+// send executes the statement that has been built and returns which fences held.
+func (c *committer) send() ([]bool, error) {
+	// The server's own timeouts are shorter.
+	ctx, cancel := context.WithTimeout(context.Background(), c.d.s.opts.Lease*3/4)
+	defer cancel()
+	if err := c.connect(ctx); err != nil {
+		return nil, errNotSent{err}
+	}
+	s := c.conn
+	s.warned = nil
+	result := s.conn.ExecPrepared(ctx, commitName, c.group.values(c.writer, c.number), binaryFormat, nil).Read()
+	if result.Err != nil {
+		if pgconn.SafeToRetry(result.Err) {
+			return nil, errNotSent{c.d.wrap(result.Err)}
+		}
+		if pg := new(pgconn.PgError); errors.As(result.Err, &pg) && (pg.Code == "26000" || pg.Code == "0A000") {
+			c.disconnect()
+		}
+		return nil, c.d.wrap(result.Err)
+	}
+	if s.warned != nil {
+		return nil, c.d.wrap(s.warned)
+	}
+	ok := parseBools(string(result.Rows[0][0]))
+	if len(ok) != len(c.group.shards) {
+		return nil, c.d.wrap(errors.New("the statement does not say which batches it applied"))
+	}
+	return ok, nil
+}
+
+// All parameters are binary, the result is text.
+var binaryFormat = []int16{1}
+
+// parseBools parses an array like {t,f,t}.
+func parseBools(text string) (all []bool) {
+	for _, v := range strings.Split(strings.Trim(text, "{}"), ",") {
+		all = append(all, v == "t")
+	}
+	return all
+}
+
+// kind is what an error of a statement says about it.
+type kind int
+
+const (
+	fine     kind = iota
+	notSent       // the server has not got it
+	rejected      // not applied, because of what is in it
+	conflict      // not applied, because of what else is going on
+	unclear       // it may have been applied, or may yet be
+)
+
+// kindOf classifies the error of a statement. See the table in docs/format.md.
+func kindOf(err error) kind {
+	if err == nil {
+		return fine
+	}
+	var ns errNotSent
+	if errors.As(err, &ns) {
+		return notSent
+	}
+	var pg *pgconn.PgError
+	// With an ERROR the transaction has been rolled back. FATAL ends the session, which
+	// may have committed before.
+	if !errors.As(err, &pg) || pg.SeverityUnlocalized != "ERROR" {
+		return unclear
+	}
+	switch pg.Code {
+	case "40001", "40P01", "55P03", "57014": // serialization, deadlock, lock timeout, statement timeout
+		return conflict
+	case "26000", "0A000": // the prepared statement is gone, or its plan
+		return conflict
+	}
+	return rejected
+}
