@@ -1,0 +1,102 @@
+package calmcp
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/perdure/perdure/calendar"
+)
+
+// tool is one tool, for all callers.
+type tool struct {
+	listed  *mcp.Tool
+	op      string // what it does, as errors say it: "Failed to " + op
+	input   *jsonschema.Schema
+	aliases map[string]string // further names of parameters
+	run     func(ctx context.Context, c *call) (output, error)
+}
+
+// standIn is what a server registers. The SDK reads a tool's schema anew at each
+// registration, which costs more than all the rest of a server; in the list of tools the
+// tool itself takes its place.
+func (t *tool) standIn() *mcp.Tool { return &mcp.Tool{Name: t.listed.Name, InputSchema: anything} }
+
+var anything = &jsonschema.Schema{Type: "object"}
+
+// call is one call of a tool.
+type call struct {
+	*calendar.User
+	id       string // the user's
+	in       input
+	warnings []string
+	record   facts // for the session
+}
+
+// input is what tools are asked, all of them together.
+type input struct {
+	calendar.EventChange
+	CalendarID   string `json:"calendarId"`
+	EventID      string `json:"eventId"`
+	RecurrenceID string `json:"recurrenceId"`
+	ETag         string `json:"etag"`
+	Notify       *bool  `json:"notify"`
+	SessionID    string `json:"sessionId"`
+
+	ID          string               `json:"id"`
+	DisplayName calendar.Opt[string] `json:"displayName"`
+	Category    calendar.Opt[string] `json:"category"`
+
+	Limit           *int     `json:"limit"`
+	ExpandRecurring *bool    `json:"expandRecurring"`
+	PriorityMinimum int      `json:"priorityMinimum"`
+	Tags            []string `json:"tags"`
+	Cursor          string   `json:"cursor"`
+}
+
+// handler returns the tool as a server for one caller has it.
+func (s *Surface) handler(c Caller, t *tool) mcp.ToolHandler {
+	return func(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		res, err := s.call(ctx, c, t, req.Params.Arguments, func(message string) func() {
+			return progress(ctx, req.Session, req.Params.GetProgressToken(), message)
+		})
+		if err != nil {
+			return s.toolError(ctx, c, t.op, err), nil
+		}
+		return res, nil
+	}
+}
+
+func (s *Surface) call(ctx context.Context, caller Caller, t *tool, raw json.RawMessage, progress func(message string) (stop func())) (*mcp.CallToolResult, error) {
+	c := &call{User: s.opts.Calendars.User(caller.User), id: caller.User}
+	var err error
+	if c.warnings, err = arguments(raw, t.input, t.aliases, &c.in); err != nil {
+		return nil, err
+	}
+	v, err := s.enter(ctx, caller, c.in.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	stop := progress("waiting for the calendar server")
+	out, err := t.run(ctx, c)
+	stop()
+	if err != nil {
+		return nil, err
+	}
+	id, known := s.leave(ctx, v, c.record)
+	e := out.end()
+	e.SessionID, e.Warnings = id, c.warnings
+	res, err := result(out)
+	if err != nil {
+		return nil, err
+	}
+	if id != "" {
+		res.Meta = mcp.Meta{"sessionId": id}
+		if known.CalendarCount != nil {
+			res.Meta["calendarCount"] = *known.CalendarCount
+		}
+	}
+	return res, nil
+}
