@@ -1,9 +1,19 @@
 package calmcp
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"mime"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,8 +66,40 @@ type HandlerOptions struct {
 	Logger *slog.Logger
 }
 
+func (o HandlerOptions) withDefaults() HandlerOptions {
+	if o.MessagesPath == "" {
+		o.MessagesPath = "/messages"
+	}
+	switch {
+	case o.KeepAlive == 0:
+		o.KeepAlive = 30 * time.Second
+	case o.KeepAlive < 0:
+		o.KeepAlive = 0
+	}
+	orDefault(&o.SessionTTL, 7*24*time.Hour)
+	orDefault(&o.MaxSessions, 256)
+	orDefault(&o.MaxStreams, 64)
+	orDefault(&o.MaxSubscriptions, 256)
+	orDefault(&o.MaxBodyBytes, 4<<20)
+	orDefault(&o.LogEvents, 512)
+	orDefault(&o.LogBytes, 1<<20)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func orDefault[T int | int64 | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
 // Handler serves the Model Context Protocol, all revisions, to users whom somebody else
 // has checked: requests need [WithUser]. It may be used by any goroutine.
+//
+// It only finds out where a request belongs: to the object of its session, or, in the
+// revisions without sessions, to that of its user. There the SDK's handlers serve it.
 type Handler struct {
 	rt   *durable.Runtime
 	opts HandlerOptions
@@ -65,17 +107,18 @@ type Handler struct {
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
-	wg   sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool           // guarded by mu
+	inside sync.WaitGroup // requests; Add under mu
 }
 
 // NewHandler returns a handler on a runtime that has the [Classes] of the same [Link].
 func NewHandler(rt *durable.Runtime, opts *HandlerOptions) *Handler {
-	h := &Handler{rt: rt, opts: *opts, log: opts.Logger}
-	if h.log == nil {
-		h.log = slog.New(slog.DiscardHandler)
-	}
+	h := &Handler{rt: rt, opts: opts.withDefaults()}
+	h.log = h.opts.Logger
 	h.life, h.end = context.WithCancel(context.Background())
-	opts.Link.handler.Store(h)
+	h.opts.Link.handler.Store(h)
 	return h
 }
 
@@ -91,38 +134,311 @@ func userOf(ctx context.Context) (user string, ok bool) {
 	return user, ok && user != ""
 }
 
+// Ways to the objects: paths of their requests.
+const (
+	pathMCP       = "/mcp"       // MCPSession: a request of the session
+	pathNew       = "/new"       // MCPSession: initialize
+	pathSSE       = "/sse"       // MCPSession: the stream of HTTP+SSE
+	pathMessages  = "/messages"  // MCPSession: a message for it
+	pathStateless = "/stateless" // MCPUser
+	pathListen    = "/listen"    // MCPUser: subscriptions/listen
+)
+
+// What the handler tells the objects, in headers that no client's request has.
+const (
+	ownHeaders  = "Perdure-"
+	userHeader  = ownHeaders + "User"
+	callsHeader = ownHeaders + "Calls" // how many calls are in the body
+	postHeader  = ownHeaders + "Post"  // the session's number for the request
+)
+
 // MCP serves /mcp: Streamable HTTP of all revisions, stateless and with sessions.
-func (h *Handler) MCP() http.Handler { return http.HandlerFunc(h.unavailable) }
+func (h *Handler) MCP() http.Handler { return http.HandlerFunc(h.serveMCP) }
 
 // SSE serves GET /sse: the stream of HTTP+SSE, which is the session.
-func (h *Handler) SSE() http.Handler { return http.HandlerFunc(h.unavailable) }
+func (h *Handler) SSE() http.Handler { return http.HandlerFunc(h.serveSSE) }
 
 // Messages serves POST /messages?sessionId=: what clients of HTTP+SSE send.
-func (h *Handler) Messages() http.Handler { return http.HandlerFunc(h.unavailable) }
+func (h *Handler) Messages() http.Handler { return http.HandlerFunc(h.serveMessages) }
 
-func (h *Handler) unavailable(w http.ResponseWriter, r *http.Request) {
-	http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
+func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request) {
+	q, done, ok := h.admit(w, r, "GET, POST, DELETE")
+	if !ok {
+		return
+	}
+	defer done()
+	var body envelope
+	if r.Method == http.MethodPost {
+		if !q.readBody() {
+			return
+		}
+		body = openEnvelope(q.body)
+	}
+	if body.isStateless(r.Header.Get(versionHeader)) {
+		path := pathStateless
+		if body.is("subscriptions/listen") {
+			path = pathListen
+		}
+		q.pass(h.user(q.user), path, 0)
+		return
+	}
+	switch id := r.Header.Get(sessionHeader); {
+	case id == "" && body.is("initialize") && body.calls() == 1:
+		q.pass(h.session(rand.Text()), pathNew, 1)
+	case id == "":
+		problemSessionID.write(w)
+	case !validID(id):
+		problemNoSession.write(w)
+	default:
+		q.pass(h.session(id), pathMCP, body.calls())
+	}
+}
+
+func (h *Handler) serveSSE(w http.ResponseWriter, r *http.Request) {
+	q, done, ok := h.admit(w, r, "GET")
+	if !ok {
+		return
+	}
+	defer done()
+	q.pass(h.session(rand.Text()), pathSSE, 0)
+}
+
+func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request) {
+	q, done, ok := h.admit(w, r, "POST")
+	if !ok {
+		return
+	}
+	defer done()
+	id := r.URL.Query().Get("sessionId")
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case id == "":
+		problemQuery.write(w)
+	case !validID(id):
+		problemNoSession.write(w)
+	case err != nil || mediaType != "application/json":
+		problemType.write(w)
+	case q.readBody():
+		q.pass(h.session(id), pathMessages, 0)
+	}
+}
+
+// validID says whether a session may have this id: what [rand.Text] makes.
+func validID(id string) bool {
+	return len(id) == 26 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}
+
+func (h *Handler) session(id string) *durable.Stub { return h.rt.Namespace(SessionClass).Named(id) }
+
+func (h *Handler) user(id string) *durable.Stub { return h.rt.Namespace(UserClass).Named(id) }
+
+// request is a request that was let in.
+type request struct {
+	h    *Handler
+	w    *stream
+	r    *http.Request // its context ends with the handler, too
+	user string
+	body []byte
+}
+
+// admit lets a request in, or answers it. After it, done must be called.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, methods string) (q *request, done func(), ok bool) {
+	user, known := userOf(r.Context())
+	switch {
+	case !known:
+		problemNoUser.write(w)
+		return nil, nil, false
+	case !slices.Contains(strings.Split(methods, ", "), r.Method):
+		w.Header().Set("Allow", methods)
+		problemMethod.write(w)
+		return nil, nil, false
+	}
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		problemClosed.write(w)
+		return nil, nil, false
+	}
+	h.inside.Add(1)
+	h.mu.Unlock()
+	ctx, cancel := context.WithCancel(r.Context())
+	stop := context.AfterFunc(h.life, cancel)
+	out := newStream(w, h.opts.KeepAlive, cancel)
+	return &request{h: h, w: out, r: r.WithContext(ctx), user: user}, func() {
+		out.close()
+		stop()
+		cancel()
+		h.inside.Done()
+	}, true
+}
+
+// bodyStall is how long nothing of a body may arrive.
+const bodyStall = 20 * time.Second
+
+// readBody reads the body whole, or answers the request.
+func (q *request) readBody() bool {
+	limit := q.h.opts.MaxBodyBytes
+	if q.r.ContentLength > limit {
+		problemTooLarge(limit).write(q.w)
+		return false
+	}
+	in := http.MaxBytesReader(q.w.ResponseWriter, q.r.Body, limit)
+	var body bytes.Buffer
+	piece := make([]byte, min(max(q.r.ContentLength+1, 512), 32<<10))
+	for {
+		q.w.control.SetReadDeadline(time.Now().Add(bodyStall)) // an error: not that kind of connection
+		n, err := in.Read(piece)
+		body.Write(piece[:n])
+		var tooLarge *http.MaxBytesError
+		switch {
+		case err == io.EOF:
+			q.w.control.SetReadDeadline(time.Time{})
+			q.body = body.Bytes()
+			return true
+		case errors.As(err, &tooLarge):
+			problemTooLarge(limit).write(q.w)
+			return false
+		case err != nil || q.r.Context().Err() != nil:
+			problemBody.write(q.w)
+			return false
+		}
+	}
+}
+
+// draining says whether the runtime finishes what runs and takes nothing new.
+func (h *Handler) draining() bool {
+	select {
+	case <-h.rt.Draining():
+		return true
+	default:
+		return false
+	}
+}
+
+// pass has an object serve the request.
+func (q *request) pass(to *durable.Stub, path string, calls int) {
+	r := q.r.Clone(q.r.Context())
+	r.URL = &url.URL{Path: path}
+	r.RequestURI = path
+	for name := range r.Header {
+		if strings.HasPrefix(name, ownHeaders) {
+			delete(r.Header, name)
+		}
+	}
+	r.Header.Del("Authorization") // secrets have done their work
+	r.Header.Del("Cookie")
+	r.Header.Set(userHeader, url.QueryEscape(q.user))
+	r.Header.Set(callsHeader, strconv.Itoa(calls))
+	r.Body, r.ContentLength = http.NoBody, 0
+	if len(q.body) > 0 {
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(q.body)), int64(len(q.body))
+	}
+	to.ServeHTTP(q.w, r)
+}
+
+// userIn returns the user whom the handler has put into an object's request.
+func userIn(r *http.Request) string {
+	user, err := url.QueryUnescape(r.Header.Get(userHeader))
+	if err != nil {
+		return ""
+	}
+	return user
+}
+
+// note is what has changed for a user.
+type note struct {
+	URIs []string
+	List bool // the list of resources
 }
 
 // Notify tells the user's clients, wherever their sessions and streams are, that
 // resources have changed: uris to those that have subscribed to them, and, with list, to
 // everybody that the list of resources has changed. It returns when sessions whose client
 // is not connected have written it down.
-func (h *Handler) Notify(ctx context.Context, user string, uris []string, list bool) {}
+func (h *Handler) Notify(ctx context.Context, user string, uris []string, list bool) {
+	if len(uris) == 0 && !list {
+		return
+	}
+	targets, err := durable.Call(ctx, h.user(user), (*mcpUser).Notify, note{uris, list})
+	if err != nil {
+		h.log.LogAttrs(ctx, slog.LevelWarn, "a user's clients were not told of a change", slog.String("user", user), slog.Any("error", err))
+		return
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, notifyAtOnce)
+	for _, t := range targets {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := h.notifySession(ctx, user, t); err != nil {
+				h.log.LogAttrs(ctx, slog.LevelWarn, "a session was not told of a change", slog.String("user", user), slog.Any("error", err))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// notifyAtOnce is how many sessions are told at a time.
+const notifyAtOnce = 16
+
+func (h *Handler) notifySession(ctx context.Context, user string, t target) error {
+	known, err := durable.Call(ctx, h.session(t.Session), (*mcpSession).Notify, t.Note)
+	if err == nil && !known { // it ended in a way that could not say so
+		err = durable.Exec(ctx, h.user(user), (*mcpUser).Leave, t.Session)
+	}
+	return err
+}
 
 // NotifyTouched is Notify for what can't be listed: each resource that a client of the user
 // has subscribed to is one that has changed if touched says so.
 func (h *Handler) NotifyTouched(ctx context.Context, user string, touched func(uri string) bool, list bool) {
+	var uris []string
+	after := ""
+	for {
+		page, err := durable.Call(ctx, h.user(user), (*mcpUser).Watched, after)
+		if err != nil {
+			h.log.LogAttrs(ctx, slog.LevelWarn, "a user's clients were not told of a change", slog.String("user", user), slog.Any("error", err))
+			return
+		}
+		for _, uri := range page {
+			if touched(uri) {
+				uris = append(uris, uri)
+			}
+		}
+		if len(page) < watchedPage {
+			break
+		}
+		after = page[len(page)-1]
+	}
+	h.Notify(ctx, user, uris, list)
 }
 
 // EndUser ends all streams and sessions of a user who was removed, and deletes what is
 // kept of them. It may be called again.
-func (h *Handler) EndUser(ctx context.Context, user string) error { return nil }
+func (h *Handler) EndUser(ctx context.Context, user string) error {
+	all, err := durable.Call0(ctx, h.user(user), (*mcpUser).End)
+	if err != nil {
+		return fmt.Errorf("calmcp: end streams of user %s: %w", user, err)
+	}
+	for _, id := range all {
+		if err := durable.Exec(ctx, h.session(id), (*mcpSession).End, user); err != nil {
+			return fmt.Errorf("calmcp: end sessions of user %s: %w", user, err)
+		}
+	}
+	// Last, so that what breaks off can be done again.
+	if err := durable.Exec0(ctx, h.user(user), (*mcpUser).Forget); err != nil {
+		return fmt.Errorf("calmcp: forget sessions of user %s: %w", user, err)
+	}
+	return nil
+}
 
 // Close ends all streams and returns when their requests are over. Later requests are
 // answered 503. It may be called again.
 func (h *Handler) Close() error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
 	h.end()
-	h.wg.Wait()
+	h.inside.Wait()
 	return nil
 }

@@ -1,0 +1,99 @@
+package calmcp
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// stateless is the first revision without sessions. Revisions are dates, so that they
+// compare as text.
+const stateless = "2026-07-28"
+
+const (
+	versionHeader   = "Mcp-Protocol-Version"
+	sessionHeader   = "Mcp-Session-Id"
+	lastEventHeader = "Last-Event-Id"
+)
+
+// envelope is what routing needs to know of a body.
+type envelope struct {
+	messages []message
+	batch    bool
+}
+
+// message is a JSON-RPC message, as far as routing looks into it.
+type message struct {
+	ID     json.RawMessage `json:"id"`
+	Method string          `json:"method"`
+	Params struct {
+		Meta struct {
+			Version string `json:"io.modelcontextprotocol/protocolVersion"`
+		} `json:"_meta"`
+	} `json:"params"`
+}
+
+// UnmarshalJSON is lenient about params: what is wrong with them the SDK says.
+func (m *message) UnmarshalJSON(data []byte) error {
+	var outer struct {
+		ID     json.RawMessage `json:"id"`
+		Method string          `json:"method"`
+		Params json.RawMessage `json:"params"`
+	}
+	if err := json.Unmarshal(data, &outer); err != nil {
+		return err
+	}
+	m.ID, m.Method = outer.ID, outer.Method
+	if len(outer.Params) > 0 {
+		_ = json.Unmarshal(outer.Params, &m.Params)
+	}
+	return nil
+}
+
+// isCall says whether the message wants an answer.
+func (m *message) isCall() bool {
+	return m.Method != "" && len(m.ID) > 0 && string(m.ID) != "null"
+}
+
+// openEnvelope looks into a body. One that is no JSON-RPC has no messages.
+func openEnvelope(body []byte) (e envelope) {
+	if strings.HasPrefix(strings.TrimLeft(string(body[:min(len(body), 64)]), " \t\r\n"), "[") {
+		e.batch = true
+		_ = json.Unmarshal(body, &e.messages)
+		return e
+	}
+	var m message
+	if json.Unmarshal(body, &m) == nil {
+		e.messages = []message{m}
+	}
+	return e
+}
+
+// calls counts the messages that want an answer.
+func (e *envelope) calls() (n int) {
+	for i := range e.messages {
+		if e.messages[i].isCall() {
+			n++
+		}
+	}
+	return n
+}
+
+// is says whether the body is one message of the given method.
+func (e *envelope) is(method string) bool {
+	return len(e.messages) == 1 && !e.batch && e.messages[0].Method == method
+}
+
+// isStateless says whether a request belongs to the revisions without sessions, by its
+// version header and its body: one of the methods that only they have, or the version in _meta.
+func (e *envelope) isStateless(version string) bool {
+	if version >= stateless {
+		return true
+	}
+	for i := range e.messages {
+		m := &e.messages[i]
+		if m.Params.Meta.Version != "" || m.Method == "server/discover" || m.Method == "subscriptions/listen" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,233 @@
+package calmcp
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// hold is an answer that goes on: it can be ended in favour of a newer one for the same
+// stream, which a client asks for when it has lost the connection, often before the server
+// notices.
+type hold struct {
+	end      context.CancelFunc
+	released chan struct{} // closed when the SDK has let go of the answer
+}
+
+// get serves GET: the standalone stream, or one that the client resumes.
+func (s *mcpSession) get(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	streamID, _, resumes := strings.Cut(r.Header.Get(lastEventHeader), "_")
+	if !resumes && r.Header.Get(lastEventHeader) == "" {
+		// Without a number the SDK replays all there is. What was given to somebody before is
+		// not wanted again, and what was dropped would be an error.
+		if from := max(s.log.Unsent, s.log.First); from > 0 {
+			r.Header.Set(lastEventHeader, "_"+strconv.FormatInt(from-1, 10))
+		}
+	}
+	l := s.live
+	hang, cancel := context.WithCancel(context.Background()) // nothing of the event's: the SDK keeps it
+	defer cancel()
+	if streamID == "" && s.log.Offered < s.log.Next {
+		x := s.log
+		x.Offered = x.Next
+		if err := s.saveLog(ctx, x); err != nil {
+			return err
+		}
+	}
+	me := &hold{cancel, make(chan struct{})}
+	before := s.take(streamID, me)
+	defer s.giveUp(streamID, me)
+	err := s.st.Await(ctx, func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, cancel)
+		defer stop()
+		if before != nil {
+			before.end()
+			<-before.released
+		}
+		if hang.Err() != nil {
+			close(me.released)
+			return nil
+		}
+		out := newQueue(w, cancel)
+		l.handler.ServeHTTP(out, r.WithContext(hang))
+		close(me.released)
+		out.close()
+		return nil
+	})
+	if err != nil || streamID != "" || s.rec == nil || s.log.Unsent >= s.log.Offered {
+		return err
+	}
+	x := s.log
+	x.Unsent = x.Offered
+	return s.saveLog(ctx, x)
+}
+
+// take makes me the holder of a stream, and returns the one before.
+func (s *mcpSession) take(stream string, me *hold) (before *hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = s.gets[stream]
+	if t := s.live.log.stream(stream); before == nil && t != nil {
+		before = &t.post.hold
+	}
+	s.gets[stream] = me
+	if stream == "" {
+		s.standing++
+	}
+	return before
+}
+
+func (s *mcpSession) giveUp(stream string, me *hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gets[stream] == me {
+		delete(s.gets, stream)
+	}
+	if stream == "" {
+		s.standing--
+	}
+}
+
+// listening says whether a standalone stream is open, or about to be.
+func (s *mcpSession) listening() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.standing > 0
+}
+
+// post is a POST that the SDK works on.
+type post struct {
+	hold
+	calls    int             // in its body
+	ctx      context.Context // the event's, without its end: calls of the SDK's handlers are part of the event
+	answered chan struct{}   // closed when all calls are
+	stream   atomic.Pointer[liveStream]
+}
+
+// maxAnswerTime is how long calls whose client has left may go on.
+const maxAnswerTime = 15 * time.Minute
+
+// post serves POST: messages of the client.
+func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	l := s.live
+	calls, _ := strconv.Atoi(r.Header.Get(callsHeader))
+	hang, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p := &post{hold: hold{cancel, make(chan struct{})}, calls: calls, answered: make(chan struct{})}
+	number := l.enter(p)
+	r.Header.Set(postHeader, number)
+	left := false
+	err := s.st.Await(ctx, func(ctx context.Context) error {
+		p.ctx = context.WithoutCancel(ctx)
+		// When the runtime drains, calls are finished: only a client that leaves ends the answer.
+		stop := context.AfterFunc(ctx, func() {
+			if !l.h.draining() {
+				cancel()
+			}
+		})
+		l.handler.ServeHTTP(w, r.WithContext(context.WithValue(hang, postKey{}, p)))
+		stop()
+		close(p.released)
+		if left = hang.Err() != nil; left && p.stream.Load() != nil {
+			p.wait(l)
+		}
+		return nil
+	})
+	l.leave(number)
+	if err != nil {
+		return err
+	}
+	if t := p.stream.Load(); t != nil && !p.done() {
+		l.log.forget(t) // it was refused after its stream had begun
+	}
+	if !l.log.any() {
+		return nil
+	}
+	if left || l.h.draining() {
+		return s.saveStreams(ctx)
+	}
+	return s.st.WaitUntil(ctx, s.saveStreams) // nobody waits for it
+}
+
+// wait returns when the calls are answered, or will not be.
+func (p *post) wait(l *live) {
+	limit := time.NewTimer(maxAnswerTime)
+	defer limit.Stop()
+	select {
+	case <-p.answered:
+	case <-l.life.Done():
+	case <-limit.C:
+	}
+}
+
+func (p *post) done() bool {
+	select {
+	case <-p.answered:
+		return true
+	default:
+		return false
+	}
+}
+
+// newPost returns a POST of a message to the SDK's handler.
+func newPost(header http.Header, body []byte) *http.Request {
+	r := &http.Request{
+		Method: http.MethodPost, URL: &url.URL{Path: pathMCP}, Header: header.Clone(),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	return r
+}
+
+func readAll(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read body: %w", err)
+	}
+	return body, nil
+}
+
+// heldAnswer is an answer in memory.
+type heldAnswer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func newHeldAnswer() *heldAnswer { return &heldAnswer{header: http.Header{}} }
+
+func (a *heldAnswer) Header() http.Header { return a.header }
+
+func (a *heldAnswer) WriteHeader(status int) {
+	if a.status == 0 && status >= 200 {
+		a.status = status
+	}
+}
+
+func (a *heldAnswer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
+}
+
+// Flush is for the SDK, which wants to.
+func (a *heldAnswer) Flush() {}
+
+func (a *heldAnswer) send(w http.ResponseWriter) {
+	for k, v := range a.header {
+		w.Header()[k] = v
+	}
+	if a.status != 0 {
+		w.WriteHeader(a.status)
+	}
+	w.Write(a.body.Bytes())
+}

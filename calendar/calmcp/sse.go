@@ -1,0 +1,78 @@
+package calmcp
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/perdure/perdure/durable"
+)
+
+// serveSSE serves the stream of HTTP+SSE. The session lives as long as the stream, and
+// nothing of it is stored: a client whose stream has ended begins a new one. Its user is
+// kept here, and checked for each message, which may come from anybody.
+func (s *mcpSession) serveSSE(h *Handler, w http.ResponseWriter, r *http.Request, user string) error {
+	ctx := r.Context()
+	if s.rec != nil || s.live != nil || user == "" {
+		return problemNoSession
+	}
+	l, err := newLive(h, s, user)
+	if err != nil {
+		return err
+	}
+	s.live, s.sse = l, true
+	if err := s.enterIndex(ctx, h, s.now()); err != nil {
+		s.drop(ctx)
+		return err
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-cache, no-transform")
+	err = s.st.Await(ctx, func(ctx context.Context) error {
+		l.base = context.WithoutCancel(ctx)
+		out := newQueue(w, l.stop)
+		defer out.close()
+		l.sse = &mcp.SSEServerTransport{
+			Endpoint: h.opts.MessagesPath + "?sessionId=" + url.QueryEscape(s.id()), Response: out, MaxRequestBodyBytes: -1,
+		}
+		if _, err := l.server.Connect(context.Background(), l.sse, nil); err != nil {
+			return err
+		}
+		close(l.ready)
+		select {
+		case <-ctx.Done():
+		case <-l.life.Done():
+		}
+		l.close()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.live, s.sse, s.subs = nil, false, map[string]subscription{}
+	return durable.Exec(context.WithoutCancel(ctx), h.user(user), (*mcpUser).Leave, s.id())
+}
+
+// serveMessage serves a message for the session of an open stream of HTTP+SSE.
+func (s *mcpSession) serveMessage(h *Handler, w http.ResponseWriter, r *http.Request, user string) error {
+	l := s.live
+	if l == nil || !s.sse || l.caller.User != user {
+		return problemNoSession
+	}
+	if !s.enter(h.opts.MaxStreams) {
+		return problemBusy(h.opts.MaxStreams)
+	}
+	defer s.leave()
+	return s.st.Await(r.Context(), func(ctx context.Context) error {
+		select {
+		case <-l.ready:
+			l.sse.ServeHTTP(w, r.WithContext(ctx))
+		case <-ctx.Done():
+		case <-l.life.Done():
+			problemNoSession.write(w)
+		}
+		return nil
+	})
+}
