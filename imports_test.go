@@ -53,7 +53,7 @@ var foreign = map[string][]string{
 	"calendar/sessions": {},
 	"calendar/calcache": {},
 	"calendar/accounts": {},
-	"calendar/worker":   {},
+	"calendar/worker":   {"golang.org/x/time/rate"},
 	"calendar/calmcp":   {"github.com/modelcontextprotocol/go-sdk", "github.com/google/jsonschema-go"},
 }
 

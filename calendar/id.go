@@ -19,6 +19,13 @@ import (
 
 const encodedID = "h."
 
+// CalendarID returns the id of the calendar at an href, as package caldav spells it; set is the
+// user's first home set. It is for who hears of a change on the server's side.
+func CalendarID(set, href string) string { return calendarID(set, href) }
+
+// EventID returns the id of the event that is the object at an href.
+func EventID(href string) string { return eventID(href) }
+
 // calendarID returns the id of the calendar at href; set is the first home set.
 func calendarID(set, href string) string {
 	name := strings.TrimSuffix(strings.TrimPrefix(href, set), "/")

@@ -148,7 +148,7 @@ func (u *User) ChangeSettings(ctx context.Context, c SettingsChange) (Settings, 
 	}
 	s, err := u.change(ctx, c)
 	if err == nil {
-		u.svc.notify(Change{User: u.id, Calendars: true})
+		u.svc.notify(Change{User: u.id, Calendars: true, Ours: true})
 	}
 	return s, err
 }

@@ -52,7 +52,7 @@ func (w *Worker) Account(ctx context.Context, id string) (calendar.Account, erro
 // is checked. Paths hold the user's id, which no renaming changes.
 func (w *Worker) OwnClient(id string) (*caldav.Client, error) {
 	h := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.dav.ServeHTTP(rw, r.WithContext(davserver.WithUser(r.Context(), davserver.User{ID: id})))
+		w.ownDAV.ServeHTTP(rw, r.WithContext(davserver.WithUser(r.Context(), davserver.User{ID: id})))
 	})
 	return caldav.New("http://localhost"+davPrefix, &caldav.Options{Transport: InProcess(h), Logger: w.log})
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/accounts"
 	"github.com/perdure/perdure/calendar/caldav"
 )
@@ -49,6 +50,7 @@ const ControlPage = 100
 //	GET    /users/{name or id}
 //	DELETE /users/{name or id}       ?purge=true deletes the data as well
 //	PUT    /users/{name or id}/credential
+//	       /users/{name or id}/mcp   MCP as that user, by any method
 //	GET    /removed?name=&id=        removed users with data, after the one named
 //
 // Answers are JSON; errors are {"error": text for a person}.
@@ -59,6 +61,7 @@ func (w *Worker) Control() http.Handler {
 	mux.HandleFunc("GET /users/{name}", w.control(w.showUser))
 	mux.HandleFunc("DELETE /users/{name}", w.control(w.deleteUser))
 	mux.HandleFunc("PUT /users/{name}/credential", w.control(w.setCredential))
+	mux.HandleFunc("/users/{name}/mcp", w.controlMCP)
 	mux.HandleFunc("GET /removed", w.control(w.listRemoved))
 	return mux
 }
@@ -130,6 +133,10 @@ func (w *Worker) addUser(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The single user is none any more: see enterMe.
+	if err := w.visits.expel(r.Context(), accounts.Me); err != nil {
+		w.log.LogAttrs(r.Context(), slog.LevelWarn, "requests of before the first user have not ended yet", slog.Any("error", err))
+	}
 	// The user is there, and the token can't be shown twice: what is missing are samples.
 	if err := w.dav.Seed(r.Context(), davUser(u)); err != nil {
 		w.log.LogAttrs(r.Context(), slog.LevelError, "the new user has no first calendars", slog.String("user", u.ID), slog.Any("error", err))
@@ -175,5 +182,12 @@ func (w *Worker) setCredential(r *http.Request) (any, error) {
 		return nil, err
 	}
 	c := accounts.Credential{Server: body.Server, Username: body.Username, Password: body.Password}
-	return shown([]accounts.User{u})[0], w.accounts.SetCredential(r.Context(), u.ID, c)
+	if err := w.accounts.SetCredential(r.Context(), u.ID, c); err != nil {
+		return nil, err
+	}
+	if w.calendar != nil { // other calendars, from now on
+		w.calendar.Forget(u.ID)
+		w.news.add(written, calendar.Change{User: u.ID, Calendars: true})
+	}
+	return shown([]accounts.User{u})[0], nil
 }

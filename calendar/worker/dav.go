@@ -18,13 +18,10 @@ const wellKnown = "/.well-known/caldav"
 
 func davUser(u accounts.User) davserver.User { return davserver.User{ID: u.ID, Name: u.Name} }
 
-// calendars serves /dav/ to the user who has logged in.
-func (w *Worker) calendars(rw http.ResponseWriter, r *http.Request) {
-	w.asUser(rw, r, func(rw http.ResponseWriter, r *http.Request, u accounts.User) {
-		r = r.WithContext(davserver.WithUser(r.Context(), davUser(u)))
-		r.Header = r.Header.Clone()
-		r.Header.Del("Authorization") // it has done its work
-		w.dav.ServeHTTP(rw, r)
+// serveDAV serves /dav/ to the user who has logged in.
+func (w *Worker) serveDAV(rw http.ResponseWriter, r *http.Request) {
+	w.asUser(rw, r, &w.davDoor, func(rw http.ResponseWriter, r *http.Request, u accounts.User) {
+		w.dav.ServeHTTP(rw, r.WithContext(davserver.WithUser(r.Context(), davUser(u))))
 	})
 }
 

@@ -1,13 +1,9 @@
 package worker
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,11 +15,6 @@ import (
 // with /{path} byte for byte: nothing is cleaned or decoded on the way.
 func (w *Worker) gateway(rw http.ResponseWriter, r *http.Request, rest string) {
 	if err := w.checkOperator(r); err != nil {
-		if errors.Is(err, errOperator) {
-			rw.Header().Set("WWW-Authenticate", `Bearer realm="perdure"`)
-			fail(rw, http.StatusUnauthorized, errOperator.text)
-			return
-		}
 		w.refuse(rw, r, err)
 		return
 	}
@@ -81,10 +72,8 @@ func rawPath(r *http.Request) string {
 	return r.URL.EscapedPath()
 }
 
-var (
-	errOperator = &refusal{status: http.StatusUnauthorized, text: "A token is needed: send it as Authorization: Bearer …"}
-	errShut     = &refusal{status: http.StatusForbidden, text: "There are users, so that /objects/ needs the operator's token: start the server with PERDURE_TOKEN"}
-)
+var errShut = &refusal{status: http.StatusForbidden,
+	text: "There are users, so that /objects/ needs the operator's token: start the server with PERDURE_TOKEN"}
 
 // checkOperator lets the operator in: whoever has the token, or, without one, this
 // machine as long as no user's data is there to protect.
@@ -98,65 +87,17 @@ func (w *Worker) checkOperator(r *http.Request) error {
 	}
 	token, given := bearer(r)
 	if !given {
-		return errOperator
+		return errNoToken
 	}
 	key := keyOf(r.RemoteAddr, accounts.Me) // the same secret as in login
 	paid, wait := w.guard.begin(key, time.Now())
 	if wait > 0 {
-		return &refusal{status: http.StatusTooManyRequests, text: "Too many failed logins", wait: wait}
+		return w.heldBack(r, wait)
 	}
 	ok := sameSecret(token, w.opts.Token)
 	w.guard.end(key, time.Now(), paid, ok)
 	if !ok {
-		return errOperator
+		return errToken
 	}
 	return nil
-}
-
-// checkOrigin keeps web pages out: a page of another origin, and, where no secret
-// is asked for, one that has made its own name point here (DNS rebinding).
-func (w *Worker) checkOrigin(r *http.Request) error {
-	if w.opts.Token == "" && !w.servesHost(hostname(r.Host)) {
-		return fmt.Errorf("host %.100q is not served here", hostname(r.Host))
-	}
-	switch origins := r.Header.Values("Origin"); {
-	case len(origins) == 0:
-		return nil
-	case len(origins) > 1 || !sameOrigin(origins[0], r.Host): // who reads another one than we do would be fooled
-		return errors.New("requests from other origins are refused")
-	}
-	return nil
-}
-
-// servesHost reports whether a host without port is let in where there is no token.
-// Of AllowedHosts neither case nor port counts.
-func (w *Worker) servesHost(host string) bool {
-	if host == "" {
-		return false
-	}
-	return isLoopback(host) || slices.ContainsFunc(w.opts.AllowedHosts, func(allowed string) bool { return hostname(allowed) == host })
-}
-
-// sameOrigin reports whether origin is that of a page which host served. An origin is
-// compared as text: what a browser sends (RFC 6454, section 6.2) is a scheme and a
-// host with its port, and anything else is nobody's origin.
-func sameOrigin(origin, host string) bool {
-	scheme, rest, _ := strings.Cut(origin, "://")
-	return (scheme == "http" || scheme == "https") && rest != "" && rest == host && !strings.Contains(rest, "@")
-}
-
-func hostname(hostport string) string {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport
-	}
-	return strings.ToLower(strings.Trim(host, "[]"))
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

@@ -6,14 +6,11 @@ import (
 	"crypto/subtle"
 	"errors"
 	"log/slog"
-	"math"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/perdure/perdure/calendar/accounts"
-	"github.com/perdure/perdure/durable"
 )
 
 // Who a request comes from, where users' data is served:
@@ -24,47 +21,67 @@ import (
 //	none, without        me, whoever asks: only this machine can
 var me = accounts.User{ID: accounts.Me, Name: accounts.Me}
 
-// refusal is why somebody is not let in.
-type refusal struct {
-	status int
-	text   string
-	wait   time.Duration // for 429
+// door is a way in: what shows who somebody is there, and how often he may come.
+type door struct {
+	basic  bool // name and secret will do, too
+	limits *limits
 }
 
-func (e *refusal) Error() string { return e.text }
-
 var (
-	errLogin = &refusal{status: http.StatusUnauthorized, text: "Log in with a user's name and secret"}
-	errProxy = &refusal{status: http.StatusForbidden, text: "This request came through a proxy, and nothing here is protected by a secret: set PERDURE_TOKEN, or add users"}
+	errLogin = &refusal{status: http.StatusUnauthorized, text: "Log in with a user's name and secret",
+		challenge: `Basic realm="perdure", charset="UTF-8"`}
+	// What RFC 6750, section 3, says: without a token no word of an error.
+	errNoToken = &refusal{status: http.StatusUnauthorized, text: "A token is needed: send it as Authorization: Bearer …",
+		challenge: `Bearer realm="perdure"`}
+	errToken = &refusal{status: http.StatusUnauthorized, text: "The token is not valid",
+		challenge: `Bearer realm="perdure", error="invalid_token", error_description="The token is not valid"`}
 )
 
+func (d *door) unknown() error {
+	if d.basic {
+		return errLogin
+	}
+	return errNoToken
+}
+
+func (d *door) wrong() error {
+	if d.basic {
+		return errLogin
+	}
+	return errToken
+}
+
 // asUser finds out whose request it is and serves it with the user, or refuses it. The
-// request's context ends when the user is removed.
-func (w *Worker) asUser(rw http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request, accounts.User)) {
-	u, ctx, leave, err := w.login(rw, r)
+// request's context ends when the user is removed. What the user has proved himself with
+// goes no further.
+func (w *Worker) asUser(rw http.ResponseWriter, r *http.Request, d *door, serve func(http.ResponseWriter, *http.Request, accounts.User)) {
+	u, ctx, leave, err := w.login(rw, r, d)
 	if err != nil {
 		w.refuse(rw, r, err)
 		return
 	}
 	defer leave()
-	serve(rw, r.WithContext(ctx), u)
+	if err := d.limits.take(u.ID, time.Now()); err != nil {
+		w.refuse(rw, r, err)
+		return
+	}
+	r = r.WithContext(ctx)
+	r.Header = r.Header.Clone()
+	r.Header.Del("Authorization")
+	serve(rw, r, u)
 }
 
-func (w *Worker) login(rw http.ResponseWriter, r *http.Request) (u accounts.User, ctx context.Context, leave func(), err error) {
-	ctx = r.Context()
-	any, err := w.accounts.Any(ctx)
+func (w *Worker) login(rw http.ResponseWriter, r *http.Request, d *door) (u accounts.User, ctx context.Context, leave func(), err error) {
+	any, err := w.accounts.Any(r.Context())
 	if err != nil {
 		return u, nil, nil, err
 	}
 	if !any && w.opts.Token == "" {
-		if forwarded(r) {
-			return u, nil, nil, errProxy
-		}
-		return me, ctx, func() {}, nil
+		return w.enterMe(rw, r, d)
 	}
-	p, given := presented(r)
+	p, given := presented(r, d)
 	if !given {
-		return u, nil, nil, errLogin
+		return u, nil, nil, d.unknown()
 	}
 	name := p.name
 	if !any {
@@ -73,15 +90,43 @@ func (w *Worker) login(rw http.ResponseWriter, r *http.Request) (u accounts.User
 	key := keyOf(r.RemoteAddr, name)
 	paid, wait := w.guard.begin(key, time.Now())
 	if wait > 0 {
-		return u, nil, nil, &refusal{status: http.StatusTooManyRequests, text: "Too many failed logins", wait: wait}
+		return u, nil, nil, w.heldBack(r, wait)
 	}
-	if any {
+	switch {
+	case any:
 		u, ctx, leave, err = w.loginUser(rw, r, p)
-	} else {
-		u, leave, err = me, func() {}, w.loginMe(p)
+	case (p.bearer || p.name == accounts.Me) && sameSecret(p.secret, w.opts.Token):
+		u, ctx, leave, err = w.enterMe(rw, r, d)
+	default:
+		err = errWrong
 	}
-	w.guard.end(key, time.Now(), paid, !errors.Is(err, errLogin))
+	w.guard.end(key, time.Now(), paid, !errors.Is(err, errWrong))
+	if errors.Is(err, errWrong) {
+		err = d.wrong()
+	}
 	return u, ctx, leave, err
+}
+
+// errWrong: name and secret are nobody's.
+var errWrong = errors.New("worker: wrong secret")
+
+func (w *Worker) heldBack(r *http.Request, wait time.Duration) error {
+	w.log.LogAttrs(r.Context(), slog.LevelWarn, "failed logins are held back", slog.String("address", r.RemoteAddr))
+	return &refusal{status: http.StatusTooManyRequests, text: "Too many failed logins", wait: wait}
+}
+
+// enterMe lets the single user in, whose time ends with the first one who is added.
+func (w *Worker) enterMe(rw http.ResponseWriter, r *http.Request, d *door) (u accounts.User, ctx context.Context, leave func(), err error) {
+	ctx, leave = w.visits.enter(r.Context(), accounts.Me, rw)
+	any, err := w.accounts.Any(ctx) // anew: see visits
+	if err == nil && any {
+		err = d.wrong()
+	}
+	if err != nil {
+		leave()
+		return u, nil, nil, err
+	}
+	return me, ctx, leave, nil
 }
 
 // proof is what a request brings to log in.
@@ -91,9 +136,9 @@ type proof struct {
 	bearer bool
 }
 
-func presented(r *http.Request) (p proof, given bool) {
+func presented(r *http.Request, d *door) (p proof, given bool) {
 	if name, secret, ok := r.BasicAuth(); ok {
-		return proof{name: name, secret: secret}, true
+		return proof{name: name, secret: secret}, d.basic
 	}
 	token, ok := bearer(r)
 	if !ok {
@@ -108,13 +153,6 @@ func bearer(r *http.Request) (token string, ok bool) {
 	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
 }
 
-func (w *Worker) loginMe(p proof) error {
-	if (p.bearer || p.name == accounts.Me) && sameSecret(p.secret, w.opts.Token) {
-		return nil
-	}
-	return errLogin
-}
-
 func (w *Worker) loginUser(rw http.ResponseWriter, r *http.Request, p proof) (u accounts.User, ctx context.Context, leave func(), err error) {
 	if p.bearer {
 		u, err = w.accounts.FindByToken(r.Context(), p.secret)
@@ -122,7 +160,7 @@ func (w *Worker) loginUser(rw http.ResponseWriter, r *http.Request, p proof) (u 
 		u, err = w.accounts.Find(r.Context(), p.name)
 	}
 	if errors.Is(err, accounts.ErrNoUser) {
-		return u, nil, nil, errLogin
+		return u, nil, nil, errWrong
 	}
 	if err != nil {
 		return u, nil, nil, err
@@ -131,7 +169,7 @@ func (w *Worker) loginUser(rw http.ResponseWriter, r *http.Request, p proof) (u 
 	if err = w.accounts.Verify(r.Context(), u, p.secret); err != nil {
 		leave()
 		if errors.Is(err, accounts.ErrRefused) {
-			err = errLogin
+			err = errWrong
 		}
 		return u, nil, nil, err
 	}
@@ -142,50 +180,4 @@ func (w *Worker) loginUser(rw http.ResponseWriter, r *http.Request, p proof) (u 
 func sameSecret(got, want string) bool {
 	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
-
-// forwarded says whether a proxy has passed the request on, so that its address says
-// nothing of who sent it.
-func forwarded(r *http.Request) bool {
-	if r.Header.Get("Forwarded") != "" {
-		return true
-	}
-	for name := range r.Header {
-		if strings.HasPrefix(name, "X-Forwarded-") {
-			return true
-		}
-	}
-	return false
-}
-
-// refuse answers a request that is not let in. Who it was that failed is not logged:
-// people type secrets where names belong.
-func (w *Worker) refuse(rw http.ResponseWriter, r *http.Request, err error) {
-	var why *refusal
-	if !errors.As(err, &why) {
-		w.broken(rw, r, err)
-		return
-	}
-	switch why.status {
-	case http.StatusUnauthorized:
-		rw.Header().Set("WWW-Authenticate", `Basic realm="perdure", charset="UTF-8"`)
-	case http.StatusTooManyRequests:
-		seconds := int(math.Ceil(why.wait.Seconds()))
-		rw.Header().Set("Retry-After", strconv.Itoa(seconds))
-		w.log.LogAttrs(r.Context(), slog.LevelWarn, "failed logins are held back", slog.String("address", r.RemoteAddr))
-	}
-	fail(rw, why.status, why.text)
-}
-
-// broken answers a request that fails for a reason that is ours.
-func (w *Worker) broken(rw http.ResponseWriter, r *http.Request, err error) {
-	for _, passing := range []error{durable.ErrOverloaded, durable.ErrShutdown, durable.ErrClosed, context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, passing) {
-			rw.Header().Set("Retry-After", "1")
-			fail(rw, http.StatusServiceUnavailable, "The server is busy or ending")
-			return
-		}
-	}
-	w.log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("method", r.Method), slog.Any("error", err))
-	fail(rw, http.StatusInternalServerError, "Internal error")
 }

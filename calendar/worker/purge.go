@@ -24,6 +24,7 @@ func (w *Worker) removeUser(ctx context.Context, nameOrID string, purge bool) (a
 	if err := w.visits.expel(ctx, u.ID); err != nil {
 		return u, fmt.Errorf("wait for the user's requests: %w", err)
 	}
+	w.forget(u.ID)
 	if !purge {
 		return u, nil
 	}
@@ -33,9 +34,23 @@ func (w *Worker) removeUser(ctx context.Context, nameOrID string, purge bool) (a
 	return u, nil
 }
 
-// purge deletes what is stored under a removed user's id. Sessions are stored under ids
-// of their own and end by themselves.
+// forget frees what is in memory of a user.
+func (w *Worker) forget(id string) {
+	w.mcpDoor.limits.forget(id)
+	w.davDoor.limits.forget(id)
+	if w.calendar != nil {
+		w.calendar.Forget(id)
+	}
+}
+
+// purge deletes what is stored under a removed user's id. Sessions of SessionStore are
+// stored under ids of their own and end by themselves.
 func (w *Worker) purge(ctx context.Context, u accounts.User) error {
+	if w.mcp != nil {
+		if err := w.mcp.EndUser(ctx, u.ID); err != nil {
+			return fmt.Errorf("MCP sessions: %w", err)
+		}
+	}
 	if err := w.purgeCalendars(ctx, u.ID); err != nil {
 		return err
 	}

@@ -1,19 +1,25 @@
 // Package worker is the application's front: one [http.Handler] that lets requests in,
-// answers /health, passes /objects/ on to the durable objects, and serves each user's
-// calendars at /dav/.
+// finds out whose they are, and serves what the application has to offer:
+//
+//	/health                       how the server is; to anybody
+//	/mcp, /sse, /messages         a user's calendars as MCP tools and resources
+//	/api/calendars                a user's calendars as JSON
+//	/dav/, /.well-known/caldav    a user's calendars on this server, to CalDAV programs
+//	/objects/…                    the durable objects, to the operator
 package worker
 
 import (
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/accounts"
 	"github.com/perdure/perdure/calendar/calcache"
 	"github.com/perdure/perdure/calendar/caldav"
+	"github.com/perdure/perdure/calendar/calmcp"
 	"github.com/perdure/perdure/calendar/davserver"
 	"github.com/perdure/perdure/calendar/sessions"
 	"github.com/perdure/perdure/durable"
@@ -25,8 +31,10 @@ func Classes() []durable.Class {
 }
 
 // BuiltIn are the classes that the worker itself needs. Configuration files can't bind,
-// make or delete them.
-func BuiltIn() []durable.Class { return slices.Concat(accounts.Classes(), davserver.Classes()) }
+// make or delete them. The link is for one Worker: it joins them with that.
+func BuiltIn(link *calmcp.Link) []durable.Class {
+	return slices.Concat(accounts.Classes(), davserver.Classes(), calmcp.Classes(link))
+}
 
 // CheckVars reports what is wrong with the classes' variables, by name.
 // lookup returns "" for a variable that is not set.
@@ -59,6 +67,9 @@ func WithAliases(bindings map[string]string) map[string]string {
 
 // Options configures a Worker. Nil and the zero value mean the defaults.
 type Options struct {
+	// Link is what [BuiltIn] was called with. It is needed.
+	Link *calmcp.Link
+
 	// Bindings are the names under which /objects/ shows namespaces.
 	Bindings []string
 
@@ -66,6 +77,10 @@ type Options struct {
 	// there are no users it is also the single user's. Once there are, /objects/ is shut
 	// without one.
 	Token string
+
+	// Rate is how many requests a second a user may send; see [DefaultRate]. 0 means that,
+	// a negative number that they are not counted.
+	Rate float64
 
 	// Key seals users' credentials. Default: one in memory, so that they are lost with it.
 	Key *accounts.Key
@@ -79,14 +94,25 @@ type Options struct {
 	// CalDAV is for clients of calendar servers elsewhere, but for their Credential.
 	CalDAV caldav.Options
 
+	// TimeZone is that of users and calendars who have none; UTC if nil.
+	TimeZone *time.Location
+
+	// KeepAlive is how often something is sent on a stream that is quiet; 0 means the
+	// default of package calmcp.
+	KeepAlive time.Duration
+
 	// Logger receives what no client can be told. Nil discards.
 	Logger *slog.Logger
 
 	// AllowedHosts are values of the Host header that are let in besides those of the
-	// loopback interface; neither case nor port counts. With a Token every host is.
+	// loopback interface; neither case nor port counts. With a Token, addresses are, too.
 	AllowedHosts []string
 
-	Name        string // of the server, in /health; default "nextcloud-calendar-server"
+	// AllowedOrigins are those of web pages, such as https://app.example, that may send
+	// requests. Those to MCP and /api/ may also read the answers.
+	AllowedOrigins []string
+
+	Name        string // of the server, in /health and MCP; default "nextcloud-calendar-server"
 	Version     string
 	Environment string // default "development"
 }
@@ -98,13 +124,22 @@ type Worker struct {
 	log      *slog.Logger
 	objects  map[string]*durable.Namespace
 	accounts *accounts.Accounts
-	dav      *davserver.Server
+	dav      *davserver.Server // for clients
+	ownDAV   *davserver.Server // for the Service: it says itself what it changed
+	calendar *calendar.Service // nil if there is no class CalendarCache
+	surface  *calmcp.Surface   // nil with it
+	mcp      *calmcp.Handler   // nil with it
+	news     news
 	servers  servers
 	visits   visits
 	guard    guard
+	davDoor  door
+	mcpDoor  door
+	running  running
 }
 
-// New returns the front of rt, which must have the classes of [BuiltIn]; others may be missing.
+// New returns the front of rt, which must have the classes of [BuiltIn]; others may be
+// missing. It is to be closed before rt is: see [Worker.Drain].
 func New(rt *durable.Runtime, opts *Options) *Worker {
 	w := &Worker{rt: rt, objects: make(map[string]*durable.Namespace)}
 	if opts != nil {
@@ -123,8 +158,15 @@ func New(rt *durable.Runtime, opts *Options) *Worker {
 	if key == nil {
 		key = accounts.MemoryKey()
 	}
+	if w.opts.Rate == 0 {
+		w.opts.Rate = DefaultRate
+	}
+	w.mcpDoor = door{limits: newLimits(w.opts.Rate)}
+	w.davDoor = door{limits: newLimits(w.opts.Rate * davFactor), basic: true}
 	w.accounts = accounts.New(rt, key)
-	w.dav = davserver.New(rt, &davserver.Options{Prefix: davPrefix, Logger: w.log})
+	w.dav = davserver.New(rt, &davserver.Options{Prefix: davPrefix, Logger: w.log, OnChange: w.davChanged})
+	w.ownDAV = davserver.New(rt, &davserver.Options{Prefix: davPrefix, Logger: w.log})
+	w.openCalendar()
 	for _, b := range w.opts.Bindings {
 		if n := rt.Namespace(b); n != nil {
 			w.objects[b] = n
@@ -141,25 +183,34 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.health(rw, r)
 		return
 	}
-	if err := w.checkOrigin(r); err != nil {
-		fail(rw, http.StatusForbidden, err.Error())
+	if !w.running.enter() {
+		w.ending(rw, r)
 		return
 	}
-	if rest, ok := strings.CutPrefix(path, "/objects/"); ok {
+	defer w.running.leave()
+	origin, err := w.checkSource(r)
+	if hasCORS(path) && cors(rw, r, origin) {
+		return
+	}
+	if err != nil {
+		w.refuse(rw, r, err)
+		return
+	}
+	rest, objects := strings.CutPrefix(path, "/objects/")
+	switch {
+	case objects:
 		w.gateway(rw, r, rest)
-		return
+	case path == mcpPath, path == ssePath, path == messagesPath:
+		w.serveMCP(rw, r, path)
+	case path == apiPrefix+"calendars":
+		w.serveCalendars(rw, r)
+	case w.opts.DAV && path == wellKnown:
+		w.dav.ServeHTTP(rw, r)
+	case w.opts.DAV && strings.HasPrefix(path+"/", davPrefix):
+		w.serveDAV(rw, r)
+	default:
+		fail(rw, http.StatusNotFound, "Not found")
 	}
-	if w.opts.DAV {
-		switch {
-		case path == wellKnown:
-			w.dav.ServeHTTP(rw, r)
-			return
-		case strings.HasPrefix(path+"/", davPrefix):
-			w.calendars(rw, r)
-			return
-		}
-	}
-	fail(rw, http.StatusNotFound, "Not found")
 }
 
 // Health is the answer to GET /health.
@@ -189,16 +240,9 @@ func (w *Worker) health(rw http.ResponseWriter, r *http.Request) {
 			h.Status = "broken"
 		}
 	default:
+		if w.running.isEnding() {
+			code, h.Status = http.StatusServiceUnavailable, "draining"
+		}
 	}
 	writeJSON(rw, code, h)
-}
-
-func fail(rw http.ResponseWriter, code int, text string) {
-	writeJSON(rw, code, map[string]string{"error": text})
-}
-
-func writeJSON(rw http.ResponseWriter, code int, v any) {
-	rw.Header().Set("Content-Type", "application/json")
-	rw.WriteHeader(code)
-	json.NewEncoder(rw).Encode(v)
 }

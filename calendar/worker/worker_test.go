@@ -15,6 +15,7 @@ import (
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/accounts"
 	"github.com/perdure/perdure/calendar/caldav"
+	"github.com/perdure/perdure/calendar/calmcp"
 	"github.com/perdure/perdure/durable"
 	"github.com/perdure/perdure/durable/durabletest"
 	"github.com/perdure/perdure/store"
@@ -29,14 +30,16 @@ type bed struct {
 }
 
 func newBed(t *testing.T, opts Options) *bed {
-	opts.Key, opts.DAV = accounts.MemoryKey(), true
+	opts.Key, opts.DAV, opts.Link = accounts.MemoryKey(), true, new(calmcp.Link)
 	b := &bed{t: t, opts: opts}
-	b.Runtime = durabletest.New(t, &durable.Options{Classes: slices.Concat(Classes(), BuiltIn())})
+	b.Runtime = durabletest.New(t, &durable.Options{Classes: slices.Concat(Classes(), BuiltIn(opts.Link))})
 	b.Worker = New(b.Runtime.Runtime, &b.opts)
+	t.Cleanup(func() { b.Worker.Close() })
 	return b
 }
 
 func (b *bed) crash() {
+	b.Worker.Close()
 	b.Crash()
 	b.Worker = New(b.Runtime.Runtime, &b.opts)
 }
@@ -192,7 +195,7 @@ func TestRemovalEndsRequests(t *testing.T) {
 	go func() {
 		req := httptest.NewRequest("GET", "http://127.0.0.1/dav/", nil)
 		req.SetBasicAuth("ann", secret)
-		b.asUser(httptest.NewRecorder(), req, func(_ http.ResponseWriter, r *http.Request, _ accounts.User) {
+		b.asUser(httptest.NewRecorder(), req, &b.davDoor, func(_ http.ResponseWriter, r *http.Request, _ accounts.User) {
 			close(running)
 			<-r.Context().Done()
 			ended <- context.Cause(r.Context())

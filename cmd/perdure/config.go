@@ -10,9 +10,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/perdure/perdure/calendar/accounts"
 	"github.com/perdure/perdure/calendar/caldav"
+	"github.com/perdure/perdure/calendar/calmcp"
 	"github.com/perdure/perdure/calendar/worker"
 	"github.com/perdure/perdure/durable"
 	"github.com/perdure/perdure/store"
@@ -34,7 +36,7 @@ new_classes = ["SessionStore", "CalendarCache"]
 
 // dataFlags say which data a command works on.
 type dataFlags struct {
-	Data   string `help:"Folder for data; created if need be." default:".perdure" placeholder:"DIR"`
+	Data   string `help:"Folder for data; created if need be. Default: .perdure." placeholder:"DIR"`
 	Config string `help:"Configuration. Default: wrangler.json, wrangler.jsonc or wrangler.toml of this folder, else a built-in one." placeholder:"FILE"`
 	Env    string `help:"Environment of the configuration." placeholder:"NAME"`
 	Store  string `help:"Storage engine: memory: or pebble:DIR. Default: pebble in the data folder." placeholder:"URL"`
@@ -42,28 +44,48 @@ type dataFlags struct {
 
 // config is what a command needs to know, from all the places that say it.
 type config struct {
-	source       string // for people
-	wrangler     *wrangler.Config
-	warnings     []string
-	bindings     map[string]string // name to class
-	vars         map[string]string // of the files
-	getenv       func(string) (string, bool)
-	addr         string
-	token        string
-	allowedHosts []string
-	nextcloud    accounts.Credential // the single user's; zero if his calendars are here
-	caldav       caldav.Options      // of clients for servers elsewhere
-	dav          bool
+	source         string // for people
+	wrangler       *wrangler.Config
+	warnings       []string
+	bindings       map[string]string // name to class
+	vars           map[string]string // of the files
+	getenv         func(string) (string, bool)
+	addr           string
+	token          string
+	allowedHosts   []string
+	allowedOrigins []string
+	rate           float64
+	keepAlive      time.Duration
+	logLevel       slog.Level
+	nextcloud      accounts.Credential // the single user's; zero if his calendars are here
+	caldav         caldav.Options      // of clients for servers elsewhere
+	dav            bool
+	link           calmcp.Link // joins the classes with the worker
 }
 
 // configure reads what every command that opens the data needs.
-func (f *dataFlags) configure(env *environment) (*config, error) {
+func (f *dataFlags) configure(env *environment) (*config, error) { return f.configureFrom(env, true) }
+
+// configureAt is configure for a command that may be started anywhere: files of a folder
+// in which the data is not are not read, but for a configuration that is named.
+func (f *dataFlags) configureAt(env *environment, at place) (*config, error) {
+	return f.configureFrom(env, f.Config != "" || at.isHere())
+}
+
+func (f *dataFlags) configureFrom(env *environment, files bool) (*config, error) {
 	cfg := &config{getenv: env.getenv}
-	if err := cfg.read(f.Config, f.Env); err != nil {
-		return nil, err
-	}
 	var err error
-	if cfg.vars, err = cfg.wrangler.Variables("."); err != nil {
+	if files {
+		if err = cfg.read(f.Config, f.Env); err == nil {
+			cfg.vars, err = cfg.wrangler.Variables(".")
+		}
+	} else {
+		if f.Env != "" {
+			return nil, usageError(fmt.Sprintf("--env %s: needs --config, since the data is not in this folder", f.Env))
+		}
+		err = cfg.readBuiltin()
+	}
+	if err != nil {
 		return nil, err
 	}
 	cfg.warnings = append(cfg.wrangler.Warnings, cfg.misspelled(env.environ())...)
@@ -72,6 +94,9 @@ func (f *dataFlags) configure(env *environment) (*config, error) {
 		cfg.bindings[b.Name] = b.ClassName
 	}
 	cfg.bindings = worker.WithAliases(cfg.bindings)
+	if err := cfg.readSettings(); err != nil {
+		return nil, err
+	}
 	return cfg, worker.CheckVars(cfg.variable)
 }
 
@@ -94,9 +119,11 @@ func (c *serveCmd) configure(env *environment) (*config, error) {
 	if c.Grace < 0 {
 		return nil, usageError(fmt.Sprintf("--grace %v: must not be negative", c.Grace))
 	}
-	cfg.allowedHosts = strings.FieldsFunc(cfg.variable("PERDURE_ALLOWED_HOSTS"), func(r rune) bool { return r == ',' || r == ' ' })
 	if cfg.addr, err = c.listenAddr(cfg.variable("PORT")); err != nil {
 		return nil, err
+	}
+	if host, _, _ := net.SplitHostPort(cfg.addr); host != "" { // who listens by a name answers to it
+		cfg.allowedHosts = append(cfg.allowedHosts, host)
 	}
 	if cfg.token == "" && !onLoopback(cfg.addr) {
 		return nil, usageError(fmt.Sprintf("refusing to listen on %s without a token: whoever reaches it could read and change everything; "+
@@ -112,9 +139,7 @@ func (cfg *config) read(path, env string) (err error) {
 			if env != "" {
 				return usageError(fmt.Sprintf("--env %s: there is no configuration file here that could have that environment", env))
 			}
-			cfg.source = "built in (no wrangler.toml, wrangler.json or wrangler.jsonc here)"
-			cfg.wrangler, err = wrangler.Parse("built-in.toml", []byte(builtin), "")
-			return err
+			return cfg.readBuiltin()
 		}
 		if err != nil {
 			return err
@@ -125,6 +150,12 @@ func (cfg *config) read(path, env string) (err error) {
 		cfg.source += ", environment " + env
 	}
 	cfg.wrangler, err = wrangler.Load(path, env)
+	return err
+}
+
+func (cfg *config) readBuiltin() (err error) {
+	cfg.source = "built in (no wrangler.toml, wrangler.json or wrangler.jsonc here)"
+	cfg.wrangler, err = wrangler.Parse("built-in.toml", []byte(builtin), "")
 	return err
 }
 
@@ -142,7 +173,8 @@ var known = []string{"SESSION_TTL", "CACHE_TTL", "PREFERENCES_TTL"}
 
 // settings are the variables that we read ourselves.
 var settings = []string{
-	"PORT", "SERVER_NAME", "SERVER_VERSION", "ENVIRONMENT", "NODE_ENV", "PERDURE_TOKEN", "PERDURE_ALLOWED_HOSTS",
+	"PORT", "SERVER_NAME", "SERVER_VERSION", "ENVIRONMENT", "NODE_ENV", "DEBUG_MODE", "LOG_LEVEL", "KEEP_ALIVE_INTERVAL",
+	"PERDURE_TOKEN", "PERDURE_ALLOWED_HOSTS", "PERDURE_ALLOWED_ORIGINS", "PERDURE_RATE_LIMIT",
 	"NEXTCLOUD_BASE_URL", "NEXTCLOUD_USERNAME", "NEXTCLOUD_APP_TOKEN", "NEXTCLOUD_CA_FILE",
 }
 
@@ -204,7 +236,7 @@ func (cfg *config) open(st store.Store, yes bool, log *slog.Logger) (*durable.Ru
 	if err != nil {
 		return nil, err
 	}
-	plan, err := cfg.wrangler.Plan(wrangler.State{Applied: applied, Classes: without(exist, worker.BuiltIn())}, names(classes))
+	plan, err := cfg.wrangler.Plan(wrangler.State{Applied: applied, Classes: without(exist, worker.BuiltIn(&cfg.link))}, names(classes))
 	if err != nil {
 		return nil, err
 	}
@@ -231,9 +263,21 @@ func (cfg *config) openAsIs(st store.Store, log *slog.Logger) (*durable.Runtime,
 	return cfg.start(st, exist, nil, log)
 }
 
+// openOrMake is openAsIs, but for a store that nobody has migrated yet.
+func (cfg *config) openOrMake(st store.Store, log *slog.Logger) (*durable.Runtime, error) {
+	applied, _, err := durable.AppliedMigrations(st)
+	if err != nil {
+		return nil, err
+	}
+	if len(applied) == 0 {
+		return cfg.open(st, false, log)
+	}
+	return cfg.openAsIs(st, log)
+}
+
 // start starts a runtime with the built-in classes and those that exist of the others.
 func (cfg *config) start(st store.Store, exist []string, bindings map[string]string, log *slog.Logger) (*durable.Runtime, error) {
-	present := worker.BuiltIn()
+	present := worker.BuiltIn(&cfg.link)
 	for _, c := range worker.Classes() {
 		if slices.Contains(exist, c.Name()) {
 			present = append(present, c)

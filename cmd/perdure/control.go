@@ -80,6 +80,7 @@ const patience = 5 * time.Second
 
 // withControl runs fn with a client, on the data that the flags name.
 func (f *dataFlags) withControl(env *environment, fn func(ctx context.Context, c *controlClient) error) error {
+	f.commandFolder(env)
 	at, err := f.place()
 	if err != nil {
 		return err
@@ -139,7 +140,7 @@ func (cfg *config) inThisProcess(ctx context.Context, st store.Store, at place, 
 	}
 	w := cfg.worker(rt, at, log)
 	err = fn(ctx, &controlClient{&http.Client{Transport: worker.InProcess(w.Control())}})
-	return errors.Join(err, rt.Close())
+	return errors.Join(err, w.Close(), rt.Close())
 }
 
 // controlError is what worker.Control says is wrong.

@@ -17,6 +17,7 @@ import (
 // program is the command line.
 type program struct {
 	Serve   serveCmd   `cmd:"" help:"Serve durable objects and calendars over HTTP."`
+	Stdio   stdioCmd   `cmd:"" help:"Serve calendars to one MCP client on standard input and output."`
 	Users   usersCmd   `cmd:"" help:"Add, list and remove users."`
 	Login   loginCmd   `cmd:"" help:"Log in to a Nextcloud."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -27,13 +28,14 @@ type environment struct {
 	ctx            context.Context // ends at SIGTERM or SIGINT
 	getenv         func(string) (string, bool)
 	environ        func() []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(os.Args[1:], &environment{ctx: ctx, getenv: os.LookupEnv, environ: os.Environ, stdout: os.Stdout, stderr: os.Stderr}))
+	os.Exit(run(os.Args[1:], &environment{ctx: ctx, getenv: os.LookupEnv, environ: os.Environ, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}))
 }
 
 // run executes one command line and returns the exit status: 0, 1 if the command

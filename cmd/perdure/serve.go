@@ -31,11 +31,12 @@ type serveCmd struct {
 
 // Run serves until the environment's context ends, then drains.
 func (c *serveCmd) Run(env *environment) error {
+	c.serverFolder()
 	cfg, err := c.configure(env)
 	if err != nil {
 		return err
 	}
-	log := newLogger(c.LogFormat, env.stderr)
+	log := newLogger(c.LogFormat, cfg.logLevel, env.stderr)
 	for _, w := range cfg.warnings {
 		log.Warn(w)
 	}
@@ -49,7 +50,7 @@ func (c *serveCmd) Run(env *environment) error {
 		return err
 	}
 	defer listener.Close()
-	st, err := at.open(log)
+	st, err := at.openPatiently(env.ctx, log)
 	if err != nil {
 		return err
 	}
@@ -57,18 +58,12 @@ func (c *serveCmd) Run(env *environment) error {
 	if err != nil {
 		return errors.Join(err, st.Close())
 	}
-	w := cfg.worker(rt, at, log)
-	if cfg.dav {
-		if err := w.SeedMe(env.ctx); err != nil {
-			return errors.Join(err, rt.Close())
-		}
-	}
-	control, err := serveControl(at, w.Control(), log)
+	h, err := cfg.host(env.ctx, rt, at, log, nil)
 	if err != nil {
-		return errors.Join(err, rt.Close())
+		return err
 	}
 	srv := &http.Server{
-		Handler:           boundLeftovers(w),
+		Handler:           boundLeftovers(h.worker),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -80,41 +75,28 @@ func (c *serveCmd) Run(env *environment) error {
 
 	select {
 	case err = <-served:
-		return errors.Join(fmt.Errorf("serve: %w", err), control.close(), rt.Close())
+		err = fmt.Errorf("serve: %w", err)
 	case <-env.ctx.Done():
 		log.Info("draining", "grace", c.Grace)
 	case <-rt.Draining(): // nobody but a broken store ends it
 	}
-	return errors.Join(control.close(), c.shutdown(rt, srv, log))
+	ctx, cancel := context.WithTimeout(context.Background(), c.Grace)
+	defer cancel()
+	return errors.Join(err, h.close(ctx, log, func(ctx context.Context) {
+		if srv.Shutdown(ctx) != nil {
+			srv.Close()
+		}
+	}))
 }
 
 // worker returns the application's front on rt, as the configuration wants it.
 func (cfg *config) worker(rt *durable.Runtime, at place, log *slog.Logger) *worker.Worker {
 	return worker.New(rt, &worker.Options{
-		Bindings: cfg.bindingNames(), Token: cfg.token, AllowedHosts: cfg.allowedHosts,
+		Link: &cfg.link, Bindings: cfg.bindingNames(), Token: cfg.token, Rate: cfg.rate,
+		AllowedHosts: cfg.allowedHosts, AllowedOrigins: cfg.allowedOrigins, KeepAlive: cfg.keepAlive, TimeZone: cfg.localZone(),
 		Key: at.key(), DAV: cfg.dav, Nextcloud: cfg.nextcloud, CalDAV: cfg.caldav, Logger: log,
 		Name: cfg.variable("SERVER_NAME"), Version: cfg.serverVersion(), Environment: cfg.environmentName(),
 	})
-}
-
-// shutdown lets the runtime finish what runs, while /health says 503, and then the
-// connections what is left to send.
-func (c *serveCmd) shutdown(rt *durable.Runtime, srv *http.Server, log *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.Grace)
-	defer cancel()
-	broken := rt.Err()
-	err := rt.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		log.Warn("requests that were still running have been cut off", "grace", c.Grace)
-		err = nil
-	}
-	if serr := srv.Shutdown(ctx); serr != nil {
-		srv.Close()
-	}
-	if broken != nil {
-		return broken
-	}
-	return err
 }
 
 // leftoverTime is how long the rest of a body may take that no handler has read.
@@ -142,6 +124,7 @@ func greet(w io.Writer, addr net.Addr, cfg *config, at place) {
 	fmt.Fprintf(w, "  configuration  %s\n", cfg.source)
 	fmt.Fprintf(w, "  data           %s\n", at)
 	fmt.Fprintf(w, "  health         %s/health\n", base)
+	fmt.Fprintf(w, "  mcp            %s/mcp   (Streamable HTTP; for older clients %s/sse)\n", base, base)
 	if cfg.dav {
 		fmt.Fprintf(w, "  calendars      %s/dav/   (CalDAV; user %s until there are others: perdure users add NAME)\n", base, accounts.Me)
 	}
@@ -160,11 +143,12 @@ func greet(w io.Writer, addr net.Addr, cfg *config, at place) {
 	}
 }
 
-func newLogger(format string, w io.Writer) *slog.Logger {
+func newLogger(format string, level slog.Level, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, nil))
+		return slog.New(slog.NewJSONHandler(w, opts))
 	}
-	return slog.New(slog.NewTextHandler(w, nil))
+	return slog.New(slog.NewTextHandler(w, opts))
 }
 
 // listenAddr puts together what flags and variables say.

@@ -38,7 +38,7 @@ func (c *usersAddCmd) Run(env *environment) error {
 type usersListCmd struct{ dataFlags }
 
 func (c *usersListCmd) Run(env *environment) error {
-	if err := c.mustExist(); err != nil {
+	if err := c.mustExist(env); err != nil {
 		return err
 	}
 	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
@@ -87,7 +87,7 @@ type usersRemoveCmd struct {
 }
 
 func (c *usersRemoveCmd) Run(env *environment) error {
-	if err := c.mustExist(); err != nil {
+	if err := c.mustExist(env); err != nil {
 		return err
 	}
 	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
@@ -109,7 +109,8 @@ func (c *usersRemoveCmd) Run(env *environment) error {
 }
 
 // mustExist keeps a command that only looks, or deletes, from making a data folder.
-func (f *dataFlags) mustExist() error {
+func (f *dataFlags) mustExist(env *environment) error {
+	f.commandFolder(env)
 	at, err := f.place()
 	if err != nil || at.dir == "" {
 		return err

@@ -1,0 +1,83 @@
+package worker
+
+import (
+	"context"
+	"net/http"
+	"sync"
+)
+
+// running are the requests that have been let in, so that the end can wait for them.
+type running struct {
+	mu     sync.Mutex
+	n      int           // guarded by mu
+	ending chan struct{} // guarded by mu; not nil once nobody is let in, closed once nobody is inside
+}
+
+func (q *running) enter() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ending != nil {
+		return false
+	}
+	q.n++
+	return true
+}
+
+func (q *running) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n--; q.n == 0 && q.ending != nil {
+		close(q.ending)
+	}
+}
+
+func (q *running) isEnding() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.ending != nil
+}
+
+// end lets nobody in any more. The channel is closed when nobody is inside.
+func (q *running) end() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ending == nil {
+		q.ending = make(chan struct{})
+		if q.n == 0 {
+			close(q.ending)
+		}
+	}
+	return q.ending
+}
+
+// Drain is the first step of an end in good order: requests but those to /health are
+// refused from now on, MCP's streams end, and Drain returns when those that run have ended,
+// or with ctx's error. The runtime may then be shut down, and [Worker.Close] comes last.
+func (w *Worker) Drain(ctx context.Context) error {
+	over := w.running.end()
+	w.endStreams()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Close ends what the worker does by itself. It may be called without [Worker.Drain], and
+// more than once.
+func (w *Worker) Close() error {
+	w.running.end()
+	w.endStreams()
+	w.news.close()
+	if w.calendar == nil {
+		return nil
+	}
+	return w.calendar.Close()
+}
+
+// ending answers a request that has come too late.
+func (w *Worker) ending(rw http.ResponseWriter, r *http.Request) {
+	rw.Header().Set("Connection", "close")
+	w.refuse(rw, r, context.Canceled)
+}

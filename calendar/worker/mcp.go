@@ -1,0 +1,100 @@
+package worker
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/perdure/perdure/calendar"
+	"github.com/perdure/perdure/calendar/accounts"
+	"github.com/perdure/perdure/calendar/calmcp"
+	"github.com/perdure/perdure/calendar/sessions"
+)
+
+// Where MCP is served: Streamable HTTP, and the two halves of HTTP+SSE.
+const (
+	mcpPath      = "/mcp"
+	ssePath      = "/sse"
+	messagesPath = "/messages"
+)
+
+func (w *Worker) openMCP() {
+	w.surface = calmcp.NewSurface(&calmcp.SurfaceOptions{
+		Calendars: w.calendar, Sessions: w.rt.Namespace(sessions.ClassName),
+		Name: w.opts.Name, Version: w.opts.Version, Logger: w.log,
+	})
+	w.mcp = calmcp.NewHandler(w.rt, &calmcp.HandlerOptions{
+		Link: w.opts.Link, Server: w.surface.Server, MessagesPath: messagesPath, KeepAlive: w.opts.KeepAlive, Logger: w.log,
+	})
+}
+
+// serveMCP lets in who brings a user's token. Whose a session is, the handler knows.
+func (w *Worker) serveMCP(rw http.ResponseWriter, r *http.Request, path string) {
+	w.asUser(rw, r, &w.mcpDoor, func(rw http.ResponseWriter, r *http.Request, u accounts.User) {
+		w.serveMCPTo(rw, r, path, u)
+	})
+}
+
+func (w *Worker) serveMCPTo(rw http.ResponseWriter, r *http.Request, path string, u accounts.User) {
+	if w.mcp == nil {
+		w.refuse(rw, r, errNoCalendar)
+		return
+	}
+	h := w.mcp.MCP()
+	switch path {
+	case ssePath:
+		h = w.mcp.SSE()
+	case messagesPath:
+		h = w.mcp.Messages()
+	}
+	rw.Header().Set("Cache-Control", "no-store") // it is one user's
+	h.ServeHTTP(rw, r.WithContext(calmcp.WithUser(r.Context(), u.ID)))
+}
+
+// controlMCP serves a program on this machine that speaks for a client of the folder's
+// owner, as any user. It counts for no limit: whoever comes this way could do anything.
+func (w *Worker) controlMCP(rw http.ResponseWriter, r *http.Request) {
+	if !w.running.enter() {
+		w.ending(rw, r)
+		return
+	}
+	defer w.running.leave()
+	u, err := w.findUser(r)
+	if err != nil {
+		status, text := controlProblem(err)
+		fail(rw, status, text)
+		return
+	}
+	if u.ID != accounts.Me {
+		ctx, leave := w.visits.enter(r.Context(), u.ID, rw)
+		defer leave()
+		if _, err := w.accounts.Find(ctx, u.ID); err != nil { // anew: see visits
+			status, text := controlProblem(err)
+			fail(rw, status, text)
+			return
+		}
+		r = r.WithContext(ctx)
+	}
+	w.serveMCPTo(rw, r, mcpPath, u)
+}
+
+// notify tells a user's MCP clients what to read anew.
+func (w *Worker) notify(ctx context.Context, c calendar.Change) error {
+	if w.mcp == nil {
+		return nil
+	}
+	if c.Calendars || c.Calendar != "" && c.Events == nil {
+		_, list := w.surface.Changed(c)
+		w.mcp.NotifyTouched(ctx, c.User, func(uri string) bool { return w.surface.Touches(c, uri) }, list)
+		return nil
+	}
+	uris, list := w.surface.Changed(c)
+	w.mcp.Notify(ctx, c.User, uris, list)
+	return nil
+}
+
+// endStreams ends what would go on for ever.
+func (w *Worker) endStreams() {
+	if w.mcp != nil {
+		w.mcp.Close()
+	}
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/perdure/perdure/calendar/worker"
+	"github.com/perdure/perdure/durable"
+)
+
+// host is what serves while this process holds the data.
+type host struct {
+	rt      *durable.Runtime
+	worker  *worker.Worker
+	control *controlServer
+	handler http.Handler // that of the control socket
+}
+
+// host starts one on a runtime, which is closed if it can't. release, if not nil, is called
+// when a server asks for the data; it must not wait.
+func (cfg *config) host(ctx context.Context, rt *durable.Runtime, at place, log *slog.Logger, release func()) (_ *host, err error) {
+	h := &host{rt: rt, worker: cfg.worker(rt, at, log)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.worker.Close(), rt.Close())
+		}
+	}()
+	if cfg.dav {
+		if err := h.worker.SeedMe(ctx); err != nil {
+			return nil, err
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", h.worker.Control())
+	mux.HandleFunc("POST /release", func(w http.ResponseWriter, r *http.Request) {
+		if release == nil {
+			w.WriteHeader(http.StatusConflict)
+			return
+		}
+		release()
+		w.WriteHeader(http.StatusAccepted)
+	})
+	h.handler = mux
+	if h.control, err = serveControl(at, mux, log); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// close ends it in good order: what runs is finished, as long as ctx lives, and then the
+// data is free for another process. between is called when nothing is running any more.
+func (h *host) close(ctx context.Context, log *slog.Logger, between func(ctx context.Context)) error {
+	broken := h.rt.Err()
+	cut := h.worker.Drain(ctx) != nil
+	err := h.control.close()
+	serr := h.rt.Shutdown(ctx)
+	if errors.Is(serr, context.DeadlineExceeded) {
+		cut, serr = true, nil
+	}
+	if cut {
+		log.Warn("requests that were still running have been cut off")
+	}
+	if between != nil {
+		between(ctx)
+	}
+	if broken != nil {
+		serr = broken
+	}
+	return errors.Join(err, serr, h.worker.Close())
+}
