@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -27,7 +28,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &struct {
 		response
 		out serverAnswer
-	}{out: serverAnswer{w: w, head: r.Method == http.MethodHead}}
+	}{out: serverAnswer{w: w, r: r, stall: s.n.rt.opts.Limits.AnswerStall}}
 	out := &x.out
 	x.response.out = out
 	if r.Body != nil && r.Body != http.NoBody && !s.n.class.opts.StreamBody {
@@ -451,10 +452,12 @@ func (r *response) release() {
 	}
 }
 
-// serverAnswer writes to a server's ResponseWriter.
+// serverAnswer writes to a server's ResponseWriter. A client that takes nothing for
+// Limits.AnswerStall is given up: it would hold some of the budget for answers.
 type serverAnswer struct {
 	w     http.ResponseWriter
-	head  bool
+	r     *http.Request
+	stall time.Duration
 	begun bool
 }
 
@@ -467,18 +470,49 @@ func (a *serverAnswer) begin(code int, h http.Header) {
 	a.w.WriteHeader(code)
 }
 
+// A piece of an answer has Limits.AnswerStall to leave. What fits into smallAnswer
+// never waits for the client: the server buffers it.
+const (
+	answerPiece = 64 << 10
+	smallAnswer = 1 << 10
+)
+
 func (a *serverAnswer) write(p []byte) error {
-	if len(p) == 0 || a.head {
+	if len(p) == 0 || a.r.Method == http.MethodHead {
 		return nil
 	}
-	_, err := a.w.Write(p)
-	return err
+	if len(p) <= smallAnswer {
+		_, err := a.w.Write(p)
+		return err
+	}
+	for piece := range slices.Chunk(p, answerPiece) {
+		if err := a.inTime(func() error { _, err := a.w.Write(piece); return err }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *serverAnswer) flush() error {
-	err := http.NewResponseController(a.w).Flush()
+	err := a.inTime(http.NewResponseController(a.w).Flush)
 	if errors.Is(err, http.ErrNotSupported) { // some middleware hides it: the pieces come later, but whole
 		return nil
+	}
+	return err
+}
+
+// inTime runs send under a deadline. A server that has one for answers itself keeps
+// it: we could not put it back.
+func (a *serverAnswer) inTime(send func() error) error {
+	srv, _ := a.r.Context().Value(http.ServerContextKey).(*http.Server)
+	if srv == nil || srv.WriteTimeout > 0 {
+		return send()
+	}
+	conn := http.NewResponseController(a.w)
+	conn.SetWriteDeadline(time.Now().Add(a.stall)) // an error: not that kind of connection
+	err := send()
+	if err == nil {
+		conn.SetWriteDeadline(time.Time{})
 	}
 	return err
 }

@@ -232,6 +232,44 @@ func TestBodyThatIsLateForShutdown(t *testing.T) {
 	}
 }
 
+// TestStalledReaderIsGivenUp: what a client does not take holds some of the budget for
+// answers, and a stream's event.
+func TestStalledReaderIsGivenUp(t *testing.T) {
+	for name, flush := range map[string]bool{"whole": false, "stream": true} {
+		t.Run(name, func(t *testing.T) {
+			rt := open(t, nil, &durable.Options{Limits: durable.Limits{AnswerStall: 50 * time.Millisecond}})
+			work := request(t, "GET", nil, func(w http.ResponseWriter, r *http.Request, o *Obj) {
+				piece := make([]byte, 1<<20)
+				for range 31 { // more than the buffers between us
+					if _, err := w.Write(piece); err != nil {
+						return
+					}
+					if flush && w.(interface{ FlushError() error }).FlushError() != nil {
+						return
+					}
+				}
+			}).Header.Get("Work")
+			over := make(chan bool, 1)
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer func() { over <- true }()
+				rt.obj("a").ServeHTTP(w, r)
+			}))
+			defer srv.Close()
+			conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: do\r\nWork: %s\r\n\r\n", work)
+			select {
+			case <-over:
+			case <-time.After(time.Minute):
+				t.Error("the server waits for a client that takes nothing")
+			}
+		})
+	}
+}
+
 // unfinished sends the head of a request whose body never comes to its end, and
 // returns the status of the answer, after which the server must close the connection.
 func unfinished(t *testing.T, srv *httptest.Server, head string) int {

@@ -59,6 +59,7 @@ type Limits struct {
 	CallDepth   int           // events in a chain of calls; default 32
 
 	BodyStall      time.Duration // how long nothing of a request's body may arrive; default 20 s
+	AnswerStall    time.Duration // how long a client may take nothing of its answer; default 20 s
 	ShutTime       time.Duration // constructor, BlockConcurrencyWhile, transaction, event of an exclusive class; default 30 s
 	AlarmTime      time.Duration // an alarm handler; default 15 min
 	BackgroundTime time.Duration // a WaitUntil function; default 15 min
@@ -90,6 +91,7 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.QueueAge, 30*time.Second)
 	orDefault(&l.CallDepth, 32)
 	orDefault(&l.BodyStall, 20*time.Second)
+	orDefault(&l.AnswerStall, 20*time.Second)
 	orDefault(&l.ShutTime, 30*time.Second)
 	orDefault(&l.AlarmTime, 15*time.Minute)
 	orDefault(&l.BackgroundTime, 15*time.Minute)
