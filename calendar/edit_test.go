@@ -306,6 +306,8 @@ func TestSeriesChanges(t *testing.T) {
 		{"no rule", calendar.EventChange{Recurrence: calendar.To[*calendar.Recurrence](nil)}, []string{"2026-03-02T08:00 Standup"}},
 		{"exDates", calendar.EventChange{Recurrence: calendar.To(&calendar.Recurrence{Frequency: "weekly", Count: 4, ExDates: []string{"2026-03-16"}})},
 			[]string{"2026-03-02T08:00 Standup", "2026-03-09T08:00 Standup", "2026-03-23T08:00 Standup"}},
+		{"local exDates", calendar.EventChange{TimeZone: calendar.To("Asia/Tokyo"), Recurrence: calendar.To(&calendar.Recurrence{Frequency: "weekly", Count: 4, ExDates: []string{"2026-03-16T17:00"}})},
+			[]string{"2026-03-02T08:00 Standup", "2026-03-09T08:00 Standup", "2026-03-23T08:00 Standup"}},
 		{"bySetPos", calendar.EventChange{Recurrence: calendar.To(&calendar.Recurrence{Frequency: "monthly", ByDay: []string{"MO", "TU", "WE", "TH", "FR"}, BySetPos: []int{-1}, Count: 2})},
 			[]string{"2026-03-02T08:00 Standup", "2026-03-31T07:00 Standup"}},
 	} {
@@ -335,7 +337,10 @@ func TestMeetingsOfOthers(t *testing.T) {
 	if !errors.Is(err, calendar.ErrForbidden) || !strings.Contains(err.Error(), "eve@example.org") {
 		t.Errorf("moving another's meeting: %v", err)
 	}
-	b.update(t, "odd", calendar.EventChange{Reminders: calendar.To([]calendar.Reminder{{Type: "notification", MinutesBefore: 30}}), Color: calendar.To("red"), Focus: calendar.To(2)}, calendar.Edit{})
+	r := b.update(t, "odd", calendar.EventChange{Reminders: calendar.To([]calendar.Reminder{{Type: "notification", MinutesBefore: 30}}), Color: calendar.To("red"), Focus: calendar.To(2)}, calendar.Edit{})
+	if len(r.Notified) != 0 {
+		t.Errorf("what is the user's own notifies %q", r.Notified)
+	}
 	added, removed := changedLines(theirs, b.server.data("personal", "odd.ics"))
 	if diff := cmp.Diff([]string{"ACTION:AUDIO", "TRIGGER:-PT5M", "X-SOUND:ding"}, withoutStamps(removed)); diff != "" || len(added) < 5 {
 		t.Errorf("removed (-want +got):\n%s; added %q", diff, added)
@@ -349,6 +354,9 @@ func TestNotify(t *testing.T) {
 	r := b.update(t, "odd", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{})
 	if diff := cmp.Diff([]string{"bob@example.org", "carol@example.org"}, r.Notified); diff != "" {
 		t.Errorf("notified (-want +got):\n%s", diff)
+	}
+	if r = b.update(t, "odd", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{}); len(r.Notified) != 0 {
+		t.Errorf("a change of nothing notifies %q", r.Notified)
 	}
 	no, yes := false, true
 	r = b.update(t, "odd", calendar.EventChange{Title: calendar.To("y")}, calendar.Edit{Notify: &no})
@@ -365,6 +373,22 @@ func TestNotify(t *testing.T) {
 		t.Errorf("DeleteEvent = %+v, %v", gone, err)
 	}
 	b.wantRequests(t, "a silent deletion", "GET alice/personal/odd.ics", "PUT alice/personal/odd.ics", "DELETE alice/personal/odd.ics")
+}
+
+// Invited to two occurrences of a series, a user has an object without a master.
+func TestOccurrencesAlone(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.schedules = true
+	vevent := func(id string) string {
+		return "BEGIN:VEVENT\nUID:o\nDTSTAMP:20260101T000000Z\nRECURRENCE-ID:" + id + "\nDTSTART:" + id + "\nSUMMARY:Talk\nORGANIZER:mailto:eve@example.org\nATTENDEE:mailto:alice@example.org\nEND:VEVENT\n"
+	}
+	b.server.put("personal", "o.ics", strings.ReplaceAll("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n"+vevent("20260310T090000Z")+vevent("20260317T090000Z")+"END:VCALENDAR\n", "\n", "\r\n"))
+	how := calendar.Edit{RecurrenceID: "2026-03-17T09:00:00Z"}
+	for range 2 { // the second one changes nothing
+		if r := b.update(t, "o", calendar.EventChange{Color: calendar.To("red")}, how); r.Event.Color != "red" || len(r.Notified) != 0 {
+			t.Errorf("UpdateEvent = %+v", r)
+		}
+	}
 }
 
 func TestReadOnlyCalendar(t *testing.T) {

@@ -259,7 +259,8 @@ func (t *target) occurs(cal *ical.Calendar) error {
 	return nil
 }
 
-// result is what a write answers; t.o is the object as it was stored.
+// result is what a write answers; t.o is the object as it was stored, comp what was
+// written in it, nil for nothing.
 func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventChange, comp *ical.Component) (Result, error) {
 	e, err := eventAt(cal, recurrenceID, t.zone)
 	if err != nil {
@@ -271,8 +272,9 @@ func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventCh
 			r.TimeZone = loc.String()
 		}
 	}
-	if t.l.schedules() {
-		r.Notified = t.l.people(t.acct).notified(comp)
+	// Nothing that may be changed in another's meeting is the organizer's business.
+	if own := t.l.people(t.acct); comp != nil && t.l.schedules() && own.foreignOrganizer(comp) == "" {
+		r.Notified = own.notified(comp)
 	}
 	return r, nil
 }

@@ -13,7 +13,8 @@ import (
 // setRecurrence writes a rule, or takes one away. What was said about occurrences that
 // the event does not have any more goes: an override that stays would be shown as one
 // more occurrence.
-func setRecurrence(cal *ical.Calendar, comp *ical.Component, r *Recurrence, zone *time.Location) error {
+// Local times among the exceptions are read in the zone read.
+func setRecurrence(cal *ical.Calendar, comp *ical.Component, r *Recurrence, zone, read *time.Location) error {
 	if r == nil {
 		for _, name := range []string{"RRULE", "RDATE", "EXRULE", "EXDATE"} {
 			comp.Remove(name)
@@ -24,16 +25,16 @@ func setRecurrence(cal *ical.Calendar, comp *ical.Component, r *Recurrence, zone
 	if err != nil {
 		return invalid("recurrenceRule", "this event has no start that can be read; send start as well.")
 	}
-	read := readRecurrence(cal, comp, zone)
-	if !r.sameRule(read) {
+	was := readRecurrence(cal, comp, zone)
+	if !r.sameRule(was) {
 		rule, err := r.rule(start, zone)
 		if err != nil {
 			return err
 		}
 		if old := comp.Property("RRULE"); old != nil {
-			if was, err := old.Rule(); err == nil {
-				rule.WeekStart = was.WeekStart
-				if err := r.keepRest(rule, was, read); err != nil {
+			if before, err := old.Rule(); err == nil {
+				rule.WeekStart = before.WeekStart
+				if err := r.keepRest(rule, before, was); err != nil {
 					return err
 				}
 			}
@@ -41,10 +42,10 @@ func setRecurrence(cal *ical.Calendar, comp *ical.Component, r *Recurrence, zone
 		comp.SetValue("RRULE", rule.String())
 		comp.Remove("EXRULE")
 	}
-	if r.ExDates != nil && (read == nil || !slices.Equal(r.ExDates, read.ExDates)) {
+	if r.ExDates != nil && (was == nil || !slices.Equal(r.ExDates, was.ExDates)) {
 		comp.Remove("EXDATE")
 		for _, s := range r.ExDates {
-			t, err := exDate(s, start, zone, cal)
+			t, err := exDate(s, start, read, cal)
 			if err != nil {
 				return err
 			}
@@ -136,7 +137,7 @@ func until(s string, start ical.Time, zone *time.Location) (ical.Time, error) {
 }
 
 // exDate writes an exception like the start that it excludes: a date alone means the
-// occurrence of that day.
+// occurrence of that day, a local time is one in zone.
 func exDate(s string, start ical.Time, zone *time.Location, cal *ical.Calendar) (ical.Time, error) {
 	w, err := parseWritten("recurrenceRule.exDates", s)
 	if err != nil {

@@ -57,7 +57,7 @@ func (t *target) rewrite(ctx context.Context, how Edit, change func(*ical.Calend
 		case comp == nil: // it is so already
 			fresh := newObjectCopy(obj.Href, obj.ETag, obj.Data)
 			t.o = fresh
-			return result(cal, masterOf(cal))
+			return result(cal, nil)
 		default:
 			if err = t.store(ctx, obj.Href, obj.ETag, cal.Bytes()); err == nil {
 				return result(cal, comp)

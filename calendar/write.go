@@ -50,7 +50,14 @@ func (e *edit) apply() error {
 		if !e.master {
 			return invalid("recurrenceRule", "one occurrence can't have a rule; leave recurrenceId out to change the series.")
 		}
-		if err := setRecurrence(e.cal, comp, c.Recurrence.Value, e.zone); err != nil {
+		read := e.zone
+		if c.TimeZone.Value != "" {
+			var err error
+			if read, err = loadZone("timeZone", c.TimeZone.Value); err != nil {
+				return err
+			}
+		}
+		if err := setRecurrence(e.cal, comp, c.Recurrence.Value, e.zone, read); err != nil {
 			return err
 		}
 	}

@@ -43,8 +43,11 @@ func arguments(raw json.RawMessage, s *jsonschema.Schema, aliases map[string]str
 	}
 	for alias, name := range aliases {
 		v, there := members[alias]
-		if _, both := members[name]; there && !both {
-			delete(members, alias)
+		_, both := members[name]
+		switch delete(members, alias); {
+		case both && there:
+			a.warnings = append(a.warnings, fmt.Sprintf("%q was ignored, as %q is there", alias, name))
+		case there:
 			members[name] = v
 		}
 	}
@@ -88,7 +91,7 @@ func (a *checker) object(s *jsonschema.Schema, path string, members map[string]a
 			v = nil
 		}
 		switch {
-		case required && v == nil:
+		case required && (v == nil || v == ""):
 			return nil, invalid(join(path, name), "it is missing; send %s.", wanted(p))
 		case !there:
 			continue
@@ -159,17 +162,16 @@ func (a *checker) value(s *jsonschema.Schema, path string, v any) (any, error) {
 	return nil, invalid(path, "%s is not %s; send %s.", shown(v), kinds[typ], wanted(s))
 }
 
-// wholeNumber reads a whole number, 3.0 and 3e0 too. One out of every range is the largest, so
-// that the range is what the caller is told of.
+// wholeNumber reads a whole number, 3.0 and 3e0 too.
 func wholeNumber(n json.Number) (int64, bool) {
 	if i, err := n.Int64(); err == nil {
 		return i, true
 	}
 	f, err := n.Float64()
-	if err != nil && !math.IsInf(f, 0) || f != math.Trunc(f) && !math.IsInf(f, 0) {
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
 		return 0, false
 	}
-	return int64(max(min(f, math.MaxInt32), math.MinInt32)), true
+	return int64(f), true
 }
 
 var kinds = map[string]string{

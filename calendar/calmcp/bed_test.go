@@ -132,7 +132,13 @@ func (b *bed) mkcalendar(user, name string) {
 	b.dodav(user, "MKCALENDAR", name+"/", "", "")
 }
 
-func (b *bed) dodav(user, method, path, contentType, body string) {
+// stored is an object as the server has it.
+func (b *bed) stored(user, path string) string {
+	b.t.Helper()
+	return strings.ReplaceAll(b.dodav(user, "GET", path, "", ""), "\r\n", "\n")
+}
+
+func (b *bed) dodav(user, method, path, contentType, body string) string {
 	b.t.Helper()
 	r := httptest.NewRequest(method, "http://localhost/dav/calendars/"+user+"/"+path, strings.NewReader(body))
 	if contentType != "" {
@@ -143,6 +149,7 @@ func (b *bed) dodav(user, method, path, contentType, body string) {
 	if w.Code >= 300 {
 		b.t.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
 	}
+	return w.Body.String()
 }
 
 func ics(lines ...string) string {

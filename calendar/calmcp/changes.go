@@ -14,6 +14,9 @@ func (s *Surface) Changed(c calendar.Change) (uris []string, list bool) {
 	if c.Calendars {
 		uris, list = append(uris, calendarsURI), true
 	}
+	if c.Calendars || c.Calendar != "" {
+		uris = append(uris, agendaURI)
+	}
 	if c.Calendar != "" {
 		uris = append(uris, eventsURI(c.Calendar))
 		for _, id := range c.Events {
@@ -30,6 +33,8 @@ func (s *Surface) Touches(c calendar.Change, uri string) bool {
 		return false
 	}
 	switch r.kind {
+	case "agenda":
+		return c.Calendar != "" || c.Calendars // of all calendars, so of which there are as well
 	case "events":
 		return r.calendarID == c.Calendar
 	case "event":

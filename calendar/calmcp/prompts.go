@@ -96,10 +96,11 @@ func (s *Surface) prompt(ctx context.Context, c Caller, p *prompt, args map[stri
 	if page.Cursor != "" {
 		say += "\n\nThere are more events than these: listEvents with start " + q.Start + " and end " + q.End + " reads them all."
 	}
-	uri := calendarsURI
+	uri := agendaURI
 	if len(q.Calendars) > 0 {
-		uri = eventsURI(q.Calendars[0]) + "?start=" + q.Start + "&end=" + q.End
+		uri = eventsURI(q.Calendars[0])
 	}
+	uri += "?start=" + q.Start + "&end=" + q.End
 	return &mcp.GetPromptResult{Description: p.listed.Description, Messages: []*mcp.PromptMessage{
 		{Role: "user", Content: &mcp.TextContent{Text: say}},
 		{Role: "user", Content: &mcp.EmbeddedResource{Resource: &mcp.ResourceContents{URI: uri, MIMEType: jsonType, Text: string(text)}}},

@@ -14,15 +14,18 @@ import (
 // Resources are named by URIs; the ids in them are opaque and compared, never joined into
 // paths:
 //
+//	calendar://events                                  events of all calendars, from today on
 //	calendar://calendars                               the list of calendars
 //	calendar://calendars/{calendarId}                  one calendar
 //	calendar://calendars/{calendarId}/events           events of a calendar, from today on
 //	calendar://calendars/{calendarId}/events/{eventId} one event, or a series as it is written
 //
 // The events take start and end as listEvents does, the event a recurrenceId.
-const calendarsURI = "calendar://calendars"
-
 const (
+	agendaURI    = "calendar://events"
+	calendarsURI = "calendar://calendars"
+
+	agendaTemplate   = agendaURI + "{?start,end}"
 	calendarTemplate = calendarsURI + "/{calendarId}"
 	eventsTemplate   = calendarTemplate + "/events{?start,end}"
 	eventTemplate    = calendarTemplate + "/events/{eventId}{?recurrenceId}"
@@ -34,7 +37,7 @@ func eventURI(calendarID, eventID string) string { return eventsURI(calendarID) 
 
 // resource is what a URI names.
 type resource struct {
-	kind       string // calendars, calendar, events, event
+	kind       string // agenda, calendars, calendar, events, event
 	calendarID string
 	eventID    string
 	query      url.Values
@@ -45,44 +48,38 @@ const maxURI = 2 << 10
 // parseURI reads the URI of a resource. It says nothing of whether there is such a one.
 func parseURI(uri string) (r resource, ok bool) {
 	path, query, _ := strings.Cut(uri, "?")
-	rest, ok := strings.CutPrefix(path, calendarsURI)
-	if !ok || len(uri) > maxURI {
-		return r, false
-	}
 	var err error
-	if r.query, err = url.ParseQuery(query); err != nil {
+	if r.query, err = url.ParseQuery(query); err != nil || len(uri) > maxURI {
 		return r, false
 	}
-	if rest == "" {
-		r.kind = "calendars"
-		return r, query == ""
-	}
-	parts := strings.Split(rest, "/")
-	for _, id := range []int{1, 3} {
-		if id < len(parts) && !isID(parts[id]) {
-			return r, false
-		}
-	}
-	var may []string
+	var may []string // be in the query
+	rest, below := strings.CutPrefix(path, calendarsURI)
+	ids := strings.Split(rest, "/")
 	switch {
-	case parts[0] != "":
+	case path == agendaURI:
+		r.kind, may, ids = "agenda", []string{"start", "end"}, nil
+	case !below || ids[0] != "":
 		return r, false
-	case len(parts) == 2:
+	case len(ids) == 1:
+		r.kind = "calendars"
+	case len(ids) == 2:
 		r.kind = "calendar"
-	case len(parts) == 3 && parts[2] == "events":
+	case len(ids) == 3 && ids[2] == "events":
 		r.kind, may = "events", []string{"start", "end"}
-	case len(parts) == 4 && parts[2] == "events":
-		r.kind, r.eventID, may = "event", parts[3], []string{"recurrenceId"}
+	case len(ids) == 4 && ids[2] == "events":
+		r.kind, r.eventID, may = "event", ids[3], []string{"recurrenceId"}
 	default:
 		return r, false
 	}
-	r.calendarID = parts[1]
+	if len(ids) > 1 {
+		r.calendarID = ids[1]
+	}
 	for name, values := range r.query {
 		if !slices.Contains(may, name) || len(values) != 1 {
 			return r, false
 		}
 	}
-	return r, true
+	return r, (len(ids) < 2 || isID(r.calendarID)) && (len(ids) < 4 || isID(r.eventID))
 }
 
 // isID says whether s can be an id: they match ^[a-zA-Z0-9_.-]+$.
@@ -108,9 +105,15 @@ const jsonType = "application/json"
 
 // The descriptions are ours: none says anything that stands in a calendar.
 var (
-	calendarsResource = &mcp.Resource{URI: calendarsURI, Name: "calendars", Title: "Calendars", MIMEType: jsonType,
-		Description: "The user's calendars with their ids, rights and colors."}
+	resources = []*mcp.Resource{
+		{URI: calendarsURI, Name: "calendars", Title: "Calendars", MIMEType: jsonType,
+			Description: "The user's calendars with their ids, rights and colors."},
+		{URI: agendaURI, Name: "events", Title: "Events", MIMEType: jsonType,
+			Description: "The first events of all calendars from today on; listEvents reads on."},
+	}
 	templates = []*mcp.ResourceTemplate{
+		{URITemplate: agendaTemplate, Name: "agenda", Title: "Events of all calendars", MIMEType: jsonType,
+			Description: "The first events of all calendars in the range from start to end; listEvents reads on."},
 		{URITemplate: calendarTemplate, Name: "calendar", Title: "Calendar", MIMEType: jsonType,
 			Description: "One calendar, by its id."},
 		{URITemplate: eventsTemplate, Name: "events", Title: "Events of a calendar", MIMEType: jsonType,
@@ -124,7 +127,9 @@ func (s *Surface) addResources(server *mcp.Server, c Caller) {
 	read := func(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 		return s.readResource(ctx, c, req.Params.URI)
 	}
-	server.AddResource(calendarsResource, read)
+	for _, r := range resources {
+		server.AddResource(r, read)
+	}
 	for _, t := range templates {
 		server.AddResourceTemplate(t, read)
 	}
@@ -165,8 +170,11 @@ func (s *Surface) contents(ctx context.Context, c Caller, uri string) (*mcp.Reso
 func (s *Surface) read(ctx context.Context, c Caller, r resource) (any, error) {
 	user := s.opts.Calendars.User(c.User)
 	switch r.kind {
-	case "events":
-		q := calendar.Query{Calendars: []string{r.calendarID}, Start: r.query.Get("start"), End: r.query.Get("end")}
+	case "agenda", "events":
+		q := calendar.Query{Start: r.query.Get("start"), End: r.query.Get("end")}
+		if r.calendarID != "" {
+			q.Calendars = []string{r.calendarID}
+		}
 		return s.agenda(ctx, c, q)
 	case "event":
 		return answer(user.GetEvent(ctx, r.calendarID, r.eventID, r.query.Get("recurrenceId")))
@@ -186,8 +194,8 @@ func (s *Surface) read(ctx context.Context, c Caller, r resource) (any, error) {
 }
 
 // listResources adds the user's calendars to what every user has. Their names are their
-// ids, as what a calendar is called is no text of ours. If the calendars can't be read,
-// the reader of the list will be told, and these are left out.
+// ids, as what a calendar is called is no text of ours. If they can't be read they are left
+// out: who then reads the list of calendars is told why.
 func (s *Surface) listResources(ctx context.Context, c Caller, res *mcp.ListResourcesResult) {
 	got, err := s.opts.Calendars.User(c.User).ListCalendars(ctx)
 	if err != nil {
@@ -199,8 +207,8 @@ func (s *Surface) listResources(ctx context.Context, c Caller, res *mcp.ListReso
 			return
 		}
 		res.Resources = append(res.Resources,
-			&mcp.Resource{URI: calendarURI(cal.ID), Name: cal.ID, Title: "Calendar " + cal.ID, MIMEType: jsonType, Description: templates[0].Description},
-			&mcp.Resource{URI: eventsURI(cal.ID), Name: cal.ID + "/events", Title: "Events of calendar " + cal.ID, MIMEType: jsonType, Description: templates[1].Description})
+			&mcp.Resource{URI: calendarURI(cal.ID), Name: cal.ID, Title: "Calendar " + cal.ID, MIMEType: jsonType, Description: "One calendar of the user's."},
+			&mcp.Resource{URI: eventsURI(cal.ID), Name: cal.ID + "/events", Title: "Events of calendar " + cal.ID, MIMEType: jsonType, Description: "A calendar's first events from today on; listEvents reads on."})
 	}
 }
 

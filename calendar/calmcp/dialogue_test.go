@@ -1,0 +1,211 @@
+package calmcp_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/perdure/perdure/calendar"
+	"github.com/perdure/perdure/calendar/calmcp"
+)
+
+var update = flag.Bool("update", false, "write the answers of testdata anew")
+
+// TestDialogues plays requests of MCP clients. An archive has the objects that are there
+// at the start (USER/CALENDAR/NAME.ics), the requests, a line each, and what is answered.
+// Ids that the server made are $1, $2 in the order in which they appear; sessions and
+// entity tags have no names. Time is synctest's.
+func TestDialogues(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no dialogues: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { playDialogue(t, file) })
+		})
+	}
+}
+
+func playDialogue(t *testing.T, file string) {
+	ar, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dialogue{bed: newBed(t), user: "alice"}
+	made := map[string]bool{}
+	var requests string
+	answers := -1
+	for i, f := range ar.Files {
+		switch parts := strings.Split(f.Name, "/"); {
+		case f.Name == "requests":
+			requests = string(f.Data)
+		case f.Name == "answers":
+			answers = i
+		default:
+			if cal := parts[0] + "/" + parts[1]; !made[cal] {
+				d.mkcalendar(parts[0], parts[1])
+				made[cal] = true
+			}
+			if len(parts) == 3 {
+				d.put(parts[0], parts[1], parts[2], string(f.Data))
+			}
+		}
+	}
+	var got strings.Builder
+	for line := range strings.Lines(requests) {
+		if line = strings.TrimSpace(line); line != "" {
+			fmt.Fprintf(&got, "> %s\n%s", line, d.play(t, line))
+		}
+	}
+	if answers < 0 {
+		answers = len(ar.Files)
+		ar.Files = append(ar.Files, txtar.File{Name: "answers"})
+	}
+	if diff := cmp.Diff(string(ar.Files[answers].Data), got.String()); diff != "" && !*update {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+	if *update {
+		ar.Files[answers].Data = []byte(got.String())
+		if err := os.WriteFile(file, txtar.Format(ar), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+type dialogue struct {
+	*bed
+	user, session string
+	ids           []string // that the server made
+}
+
+func (d *dialogue) play(t *testing.T, line string) string {
+	word, rest, _ := strings.Cut(line, " ")
+	for i, id := range d.ids {
+		rest = strings.ReplaceAll(rest, fmt.Sprintf("$%d", i+1), id)
+	}
+	cl := d.connect(calmcp.Caller{User: d.user, Session: d.session})
+	defer cl.Close()
+	switch word {
+	case "as":
+		d.user, d.session, _ = strings.Cut(rest, " ")
+		return ""
+	case "zone":
+		if _, err := d.settings.ChangeSettings(t.Context(), d.user, calendar.SettingsChange{TimeZone: calendar.To(rest)}); err != nil {
+			t.Fatal(err)
+		}
+		d.svc.Forget(d.user)
+		return ""
+	case "schedules":
+		d.set(func() { d.bed.schedules = true })
+		return ""
+	case "down":
+		d.set(func() { d.bed.down = true })
+		return ""
+	case "stored":
+		user, rest, _ := strings.Cut(rest, " ")
+		return d.stored(user, rest)
+	case "resources":
+		res, err := cl.ListResources(t.Context(), nil)
+		return d.shown(res, err)
+	case "templates":
+		res, err := cl.ListResourceTemplates(t.Context(), nil)
+		return d.shown(res, err)
+	case "prompts":
+		res, err := cl.ListPrompts(t.Context(), nil)
+		return d.shown(res, err)
+	case "read":
+		res, err := cl.ReadResource(t.Context(), &mcp.ReadResourceParams{URI: rest})
+		if err != nil {
+			return d.shown(nil, err)
+		}
+		c := res.Contents[0]
+		return d.name(fmt.Sprintf("%s %s %s %d\n%s\n", c.URI, c.MIMEType, res.CacheScope, res.TTLMs, c.Text))
+	case "prompt":
+		name, args, _ := strings.Cut(rest, " ")
+		p := &mcp.GetPromptParams{Name: name}
+		if args != "" {
+			if err := json.Unmarshal([]byte(args), &p.Arguments); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := cl.GetPrompt(t.Context(), p)
+		if err != nil {
+			return d.shown(nil, err)
+		}
+		var out strings.Builder
+		for _, m := range res.Messages {
+			switch c := m.Content.(type) {
+			case *mcp.TextContent:
+				fmt.Fprintf(&out, "%s: %s\n", m.Role, c.Text)
+			case *mcp.EmbeddedResource:
+				fmt.Fprintf(&out, "%s: %s\n%s\n", m.Role, c.Resource.URI, c.Resource.Text)
+			}
+		}
+		return d.name(out.String())
+	case "complete":
+		p := &mcp.CompleteParams{}
+		if err := json.Unmarshal([]byte(rest), p); err != nil {
+			t.Fatalf("%s: %v", rest, err)
+		}
+		res, err := cl.Complete(t.Context(), p)
+		return d.shown(res, err)
+	}
+	text, failed, meta := cl.callMeta(word, rest)
+	if failed {
+		return d.name("error: " + text + "\n")
+	}
+	if count, ok := meta["calendarCount"]; ok {
+		text += fmt.Sprintf("\n_meta.calendarCount %v", count)
+	}
+	if meta["sessionId"] != nil && !strings.Contains(text, fmt.Sprintf(`"sessionId": "%v"`, meta["sessionId"])) {
+		t.Errorf("%s: _meta names session %v, not the answer's", line, meta["sessionId"])
+	}
+	return d.name(text + "\n")
+}
+
+func (d *dialogue) shown(v any, err error) string {
+	if err != nil {
+		return d.name("protocol error: " + err.Error() + "\n")
+	}
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return d.name(string(text) + "\n")
+}
+
+var (
+	etags   = regexp.MustCompile(`"etag": "\\"[0-9a-f]+\\""`)
+	madeIDs = regexp.MustCompile(`"id": "([0-9a-f]{32}|[a-z0-9-]+-[0-9a-f]{12})"`)
+	session = regexp.MustCompile(`"sessionId": "[0-9a-f]{32}"`)
+)
+
+// name replaces what differs from run to run.
+func (d *dialogue) name(text string) string {
+	for _, m := range madeIDs.FindAllStringSubmatch(text, -1) {
+		known := false
+		for _, id := range d.ids {
+			known = known || id == m[1]
+		}
+		if !known {
+			d.ids = append(d.ids, m[1])
+		}
+	}
+	text = etags.ReplaceAllString(text, `"etag": "..."`)
+	text = session.ReplaceAllString(text, `"sessionId": "..."`)
+	for i, id := range d.ids {
+		text = strings.ReplaceAll(text, id, fmt.Sprintf("$%d", i+1))
+	}
+	return text
+}
