@@ -31,6 +31,7 @@ var layers = []struct {
 	{"calendar", []string{"calendar/ical", "calendar/caldav", "calendar/calcache", "durable"}, "the domain and the service over the client"},
 	{"calendar/sessions", []string{"calendar/internal/", "durable"}, "a class"},
 	{"calendar/calcache", []string{"calendar/internal/", "durable"}, "a class"},
+	{"cluster", []string{"durable", "store", "store/pgstore"}, "who owns which object"},
 	{"wrangler", nil, "it reads files and nothing else"},
 	{"durable/internal/", nil, "leaves"},
 	{"durable/durabletest", []string{"durable", "durable/internal/", "store", "store/memstore"}, "a runtime for tests"},
