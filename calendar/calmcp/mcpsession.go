@@ -301,8 +301,8 @@ func (s *mcpSession) begin(h *Handler, w http.ResponseWriter, r *http.Request, u
 	if err := s.save(ctx); err != nil {
 		return err
 	}
-	if err := s.st.Storage().SetAlarm(ctx, time.UnixMilli(s.due(h))); err != nil {
-		return fmt.Errorf("save session: %w", err)
+	if err := s.look(ctx, h); err != nil {
+		return err
 	}
 	answer.send(w)
 	return nil
@@ -348,6 +348,16 @@ func (s *mcpSession) End(ctx context.Context, user string) error {
 	return s.end(ctx, false)
 }
 
+// look sets the alarm to when to look at the session next: when it may have to end, and ten
+// times in a lifetime, so that the index learns that an open stream uses it.
+func (s *mcpSession) look(ctx context.Context, h *Handler) error {
+	next := min(s.due(h), s.now()+max(h.opts.SessionTTL.Milliseconds()/10, 1000))
+	if err := s.st.Storage().SetAlarm(ctx, time.UnixMilli(next)); err != nil {
+		return fmt.Errorf("set alarm of session: %w", err)
+	}
+	return nil
+}
+
 // Alarm ends the session if it was not used for its lifetime.
 func (s *mcpSession) Alarm(ctx context.Context, _ durable.AlarmInfo) error {
 	if s.rec == nil {
@@ -357,10 +367,16 @@ func (s *mcpSession) Alarm(ctx context.Context, _ durable.AlarmInfo) error {
 	if err != nil { // nobody knows how long sessions live: another process will
 		return s.st.Storage().SetAlarm(ctx, s.st.Now().Add(time.Minute))
 	}
-	if due := s.due(h); s.now() < due {
-		return s.st.Storage().SetAlarm(ctx, time.UnixMilli(due))
+	if s.now() >= s.due(h) {
+		return s.end(ctx, true)
 	}
-	return s.end(ctx, true)
+	if err := s.look(ctx, h); err != nil {
+		return err
+	}
+	if s.now() > s.lastUse() {
+		return nil
+	}
+	return s.use(ctx, h) // a request is under way
 }
 
 var errTooManySubscriptions = errors.New("calmcp: too many subscriptions")

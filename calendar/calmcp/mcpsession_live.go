@@ -180,6 +180,7 @@ func (l *live) contextOf(req mcp.Request) context.Context {
 		p := l.posts[extra.Header.Get(postHeader)]
 		l.mu.Unlock()
 		if p != nil {
+			p.out.arm()
 			return p.ctx
 		}
 	}

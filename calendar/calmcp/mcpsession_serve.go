@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -56,7 +57,7 @@ func (s *mcpSession) get(ctx context.Context, w http.ResponseWriter, r *http.Req
 			return nil
 		}
 		out := newQueue(w, cancel)
-		l.handler.ServeHTTP(out, r.WithContext(hang))
+		l.handler.ServeHTTP(out, r.WithContext(&waiting{Context: hang, begin: out.begin}))
 		close(me.released)
 		out.close()
 		return nil
@@ -67,6 +68,19 @@ func (s *mcpSession) get(ctx context.Context, w http.ResponseWriter, r *http.Req
 	x := s.log
 	x.Unsent = x.Offered
 	return s.saveLog(ctx, x)
+}
+
+// waiting is the context of a GET. The SDK asks for its end when the stream is its own and
+// all that is left is to wait: then the client, or a proxy, can be told that it has begun.
+type waiting struct {
+	context.Context
+	once  sync.Once
+	begin func()
+}
+
+func (c *waiting) Done() <-chan struct{} {
+	c.once.Do(c.begin)
+	return c.Context.Done()
 }
 
 // take makes me the holder of a stream, and returns the one before.
@@ -109,6 +123,48 @@ type post struct {
 	ctx      context.Context // the event's, without its end: calls of the SDK's handlers are part of the event
 	answered chan struct{}   // closed when all calls are
 	stream   atomic.Pointer[liveStream]
+	out      *slow
+}
+
+// slow is an answer that may be long in coming. The SDK sends nothing, the header neither,
+// before the first message; with this one there are keep-alive comments until then.
+type slow struct {
+	w     http.ResponseWriter
+	every time.Duration // 0: never
+
+	mu    sync.Mutex
+	over  bool        // guarded by mu
+	timer *time.Timer // guarded by mu
+}
+
+// arm is called when the SDK has set the header and a handler runs.
+func (a *slow) arm() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.every > 0 && !a.over && a.timer == nil {
+		a.timer = time.AfterFunc(a.every, a.begin)
+	}
+}
+
+// begin sends the header and a comment. Then the stream to the client sees to it.
+func (a *slow) begin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over || !isEventStream(a.w.Header()) {
+		return
+	}
+	a.w.Write([]byte(keepAlive)) // an error: the client has left
+	http.NewResponseController(a.w).Flush()
+}
+
+// end returns when nothing is written any more.
+func (a *slow) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.over = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
 }
 
 // maxAnswerTime is how long calls whose client has left may go on.
@@ -120,7 +176,10 @@ func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Re
 	calls, _ := strconv.Atoi(r.Header.Get(callsHeader))
 	hang, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	p := &post{hold: hold{cancel, make(chan struct{})}, calls: calls, answered: make(chan struct{})}
+	p := &post{
+		hold: hold{cancel, make(chan struct{})}, calls: calls, answered: make(chan struct{}),
+		out: &slow{w: w, every: l.h.opts.KeepAlive},
+	}
 	number := l.enter(p)
 	r.Header.Set(postHeader, number)
 	left := false
@@ -133,6 +192,7 @@ func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Re
 			}
 		})
 		l.handler.ServeHTTP(w, r.WithContext(context.WithValue(hang, postKey{}, p)))
+		p.out.end()
 		stop()
 		close(p.released)
 		if left = hang.Err() != nil; left && p.stream.Load() != nil {

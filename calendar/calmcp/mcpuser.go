@@ -123,6 +123,9 @@ func (u *mcpUser) Leave(ctx context.Context, session string) error {
 	if s == nil {
 		return nil
 	}
+	if len(u.sessions) == 1 {
+		return u.Forget(ctx)
+	}
 	keys := []string{entryPrefix + session}
 	for uri := range s.uris {
 		keys = append(keys, watchPrefix+session+uri)
@@ -340,7 +343,9 @@ func (t *statelessSide) serve(ctx context.Context, w http.ResponseWriter, r *htt
 		}
 	})()
 	if !listens {
-		t.handler.ServeHTTP(w, r.WithContext(inner))
+		out := &slow{w: w, every: t.h.opts.KeepAlive}
+		t.handler.ServeHTTP(w, r.WithContext(context.WithValue(inner, slowKey{}, out)))
+		out.end()
 		return
 	}
 	out := newQueue(w, cancel)
@@ -348,11 +353,16 @@ func (t *statelessSide) serve(ctx context.Context, w http.ResponseWriter, r *htt
 	out.close()
 }
 
+type slowKey struct{}
+
 // receive is around every request: it keeps a panic from ending the process, and notes
 // which resources streams want to know of.
 func (t *statelessSide) receive(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (res mcp.Result, err error) {
 		defer recoverInto(t.h.log, method, &err)
+		if out, ok := ctx.Value(slowKey{}).(*slow); ok {
+			out.arm()
+		}
 		p, ok := req.GetParams().(*mcp.SubscriptionsListenParams)
 		if !ok || p == nil || p.Notifications == nil {
 			return next(ctx, method, req)

@@ -26,6 +26,9 @@ type stream struct {
 	timer  *time.Timer
 }
 
+// keepAlive is a comment in a stream of events.
+const keepAlive = ": keep-alive\n\n"
+
 func newStream(w http.ResponseWriter, every time.Duration, cut func()) *stream {
 	return &stream{ResponseWriter: w, control: http.NewResponseController(w), every: every, cut: cut}
 }
@@ -80,7 +83,7 @@ func (s *stream) tick() {
 		s.timer.Reset(wait)
 		return
 	}
-	_, err := s.writeLocked([]byte(": keep-alive\n\n"))
+	_, err := s.writeLocked([]byte(keepAlive))
 	if err == nil {
 		err = s.control.Flush()
 	}
@@ -155,6 +158,17 @@ func (q *queue) FlushError() error {
 		go q.send(q.busy)
 	}
 	return q.err
+}
+
+// begin sends the header and a comment, if nothing was sent, of a stream of events.
+func (q *queue) begin() {
+	q.mu.Lock()
+	begun := q.begun
+	q.mu.Unlock()
+	if !begun && isEventStream(q.w.Header()) {
+		q.Write([]byte(": ok\n\n"))
+		q.FlushError()
+	}
 }
 
 func (q *queue) send(done chan struct{}) {

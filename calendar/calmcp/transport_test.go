@@ -2,16 +2,13 @@ package calmcp_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -430,11 +427,34 @@ func canonical(v any) string {
 	return string(data)
 }
 
-var (
-	_ = slices.Sort[[]int]
-	_ = bytes.NewReader
-	_ sync.Mutex
-)
+// quiet returns when no request of the session is under way, and nothing of it is unsaved.
+func (w *world) quiet(session string) {
+	w.t.Helper()
+	if !calmcp.Quiet(w.t.Context(), w.rt.Namespace(calmcp.SessionClass).Named(session)) {
+		w.t.Fatal("requests of the session go on")
+	}
+}
+
+// sleepy is for worlds whose objects go to sleep at once.
+func sleepy(_ *calmcp.HandlerOptions, o *durable.Options) { o.IdleTimeout = time.Millisecond }
+
+// evict waits until a session of a sleepy world has gone to sleep.
+func (w *world) evict(session string) {
+	w.t.Helper()
+	stub := w.rt.Namespace(calmcp.SessionClass).Named(session)
+	w.quiet(session)
+	for range 10000 {
+		if !w.rt.Resident(stub) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	w.t.Fatal("the session stays in memory")
+}
+
+func contextOf(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithCancel(r.Context())
+}
 
 var revisions = []string{"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"}
 

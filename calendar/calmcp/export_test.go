@@ -1,0 +1,30 @@
+package calmcp
+
+import (
+	"context"
+	"time"
+
+	"github.com/perdure/perdure/durable"
+	"github.com/perdure/perdure/durable/durabletest"
+)
+
+// Quiet waits until no request of a session is under way and its log is saved.
+func Quiet(ctx context.Context, stub *durable.Stub) bool {
+	for range 2000 {
+		quiet := false
+		err := durabletest.Run(ctx, stub, func(_ context.Context, _ *durable.State, s *mcpSession) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			quiet = s.requests == 0 && !s.sse && (s.live == nil || !s.live.log.any())
+			return nil
+		})
+		if err != nil {
+			return false
+		}
+		if quiet {
+			return true
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return false
+}
