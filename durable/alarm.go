@@ -79,20 +79,34 @@ func (a *alarmClock) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		wait := a.look()
+		shards, changed := a.shards()
+		wait := alarmPoll
+		if changed == nil || len(shards) > 0 { // no shards would mean all to the engine
+			wait = a.look(shards)
+		}
 		// The wall clock may jump: never sleep long on the monotonic one.
 		timer.Reset(min(wait, alarmPoll))
 		select {
 		case <-timer.C:
 		case <-a.wake:
+		case <-changed: // shards have come, perhaps with alarms that are late
 		case <-a.rt.drain.Done():
 			return
 		}
 	}
 }
 
-// look starts what is due and returns how long nothing will be.
-func (a *alarmClock) look() time.Duration {
+// shards returns those whose alarms run here, and a channel that is closed when that
+// changes: nil and nil if all do for good.
+func (a *alarmClock) shards() ([]uint32, <-chan struct{}) {
+	if p := a.rt.opts.Placement; p != nil {
+		return p.Shards()
+	}
+	return nil, nil
+}
+
+// look starts what is due in the given shards and returns how long nothing will be.
+func (a *alarmClock) look(shards []uint32) time.Duration {
 	rt := a.rt
 	now := rt.now()
 	a.mu.Lock()
@@ -105,7 +119,7 @@ func (a *alarmClock) look() time.Duration {
 	limit := len(a.running) + len(a.deferred) + a.foreign + rt.opts.AlarmConcurrency + 1
 	a.mu.Unlock()
 
-	due, err := rt.store.Alarms(rt.life, nil, limit)
+	due, err := rt.store.Alarms(rt.life, shards, limit)
 	if err != nil {
 		if !errors.Is(err, store.ErrClosed) && rt.life.Err() == nil {
 			rt.log.Error("alarms cannot be read", "error", rt.storeFailed("alarms", err))
@@ -173,6 +187,13 @@ func (a *alarmClock) fire(n *namespace, d store.Due) {
 	infra = a.rt.runAlarm(n, d.Object.ID)
 }
 
+// forget drops what is known of an object that leaves this node.
+func (a *alarmClock) forget(o store.Object) {
+	a.mu.Lock()
+	delete(a.deferred, o)
+	a.mu.Unlock()
+}
+
 func (a *alarmClock) settle(d store.Due, infra error) {
 	a.mu.Lock()
 	delete(a.running, d.Object)
@@ -187,7 +208,7 @@ func (a *alarmClock) settle(d store.Due, infra error) {
 	a.mu.Unlock()
 	<-a.slots
 	a.poke()
-	if infra != nil && a.rt.drain.Err() == nil {
+	if infra != nil && a.rt.drain.Err() == nil && !errors.Is(infra, ErrNotOwner) { // the node that holds the object now runs it
 		a.rt.log.Warn("alarm could not run, it will be tried again", "object", d.Object.String(), "error", infra)
 	}
 }
@@ -204,7 +225,7 @@ func (rt *Runtime) runAlarm(n *namespace, id [32]byte) error {
 	rt.goFunc(func() {
 		err := errExited // unless enter returns
 		defer func() { ended <- err }()
-		err = stub.enter(ctx, kindAlarm, 0, nil, a.handle)
+		err = stub.enter(ctx, kindAlarm, 0, nil, a.handle, nil)
 	})
 	var err error
 	select {
@@ -273,7 +294,7 @@ func (a *alarmAttempt) handle(ev *event, o *object) error {
 
 // isInfrastructure reports whether an event failed for a reason that its own code has no part in.
 func isInfrastructure(err error) bool {
-	for _, is := range []error{ErrNotCommitted, ErrStoreBroken, ErrClosed, ErrShutdown, ErrOverloaded, ErrConstructor, ErrQuotaExceeded} {
+	for _, is := range []error{ErrNotCommitted, ErrStoreBroken, ErrClosed, ErrShutdown, ErrOverloaded, ErrConstructor, ErrQuotaExceeded, ErrNotOwner} {
 		if errors.Is(err, is) {
 			var e *Error
 			return !errors.As(err, &e) || !e.Remote
@@ -303,5 +324,5 @@ func (rt *Runtime) countFailure(stub *Stub, run *alarmRun, cause error) error {
 		}
 		o.turn.alarm, o.turn.alarmSet = next, true
 		return nil
-	})
+	}, nil)
 }

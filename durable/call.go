@@ -22,7 +22,8 @@ import (
 // An error that the method returns comes back as an [*Error] with Remote set.
 func Call[T, In, Out any](ctx context.Context, s *Stub, method func(T, context.Context, In) (Out, error), in In) (Out, error) {
 	var out Out
-	if err := checkMethod[T](s, reflect.ValueOf(method).Pointer()); err != nil {
+	name, err := checkMethod[T](s, reflect.ValueOf(method).Pointer())
+	if err != nil {
 		return out, err
 	}
 	limit := s.n.rt.opts.Limits.ArgumentBytes
@@ -39,6 +40,10 @@ func Call[T, In, Out any](ctx context.Context, s *Stub, method func(T, context.C
 			}
 		}
 		return err
+	}, func(p *passage) error {
+		v, err := passTyped[In, Out](p, name, arg)
+		result = v
+		return err
 	})
 	if err != nil {
 		return out, err
@@ -49,16 +54,21 @@ func Call[T, In, Out any](ctx context.Context, s *Stub, method func(T, context.C
 // Call0 is Call for a method without an argument.
 func Call0[T, Out any](ctx context.Context, s *Stub, method func(T, context.Context) (Out, error)) (Out, error) {
 	var out, result Out
-	if err := checkMethod[T](s, reflect.ValueOf(method).Pointer()); err != nil {
+	name, err := checkMethod[T](s, reflect.ValueOf(method).Pointer())
+	if err != nil {
 		return out, err
 	}
-	err := s.do(ctx, kindCall, 0, func(ev *event, _ *object) error {
+	err = s.do(ctx, kindCall, 0, func(ev *event, _ *object) error {
 		v, err := method(ev.inst.value.(T), ev)
 		if err == nil {
 			if result, _, err = copyValue(v, s.n.rt.opts.Limits.ArgumentBytes); err != nil {
 				err = fmt.Errorf("result: %w", err)
 			}
 		}
+		return err
+	}, func(p *passage) error {
+		v, err := passTyped[none, Out](p, name, none{})
+		result = v
 		return err
 	})
 	if err != nil {
@@ -69,7 +79,8 @@ func Call0[T, Out any](ctx context.Context, s *Stub, method func(T, context.Cont
 
 // Exec is Call for a method that returns only an error.
 func Exec[T, In any](ctx context.Context, s *Stub, method func(T, context.Context, In) error, in In) error {
-	if err := checkMethod[T](s, reflect.ValueOf(method).Pointer()); err != nil {
+	name, err := checkMethod[T](s, reflect.ValueOf(method).Pointer())
+	if err != nil {
 		return err
 	}
 	arg, size, err := copyValue(in, s.n.rt.opts.Limits.ArgumentBytes)
@@ -78,16 +89,23 @@ func Exec[T, In any](ctx context.Context, s *Stub, method func(T, context.Contex
 	}
 	return s.do(ctx, kindCall, size, func(ev *event, _ *object) error {
 		return method(ev.inst.value.(T), ev, arg)
+	}, func(p *passage) error {
+		_, err := passTyped[In, none](p, name, arg)
+		return err
 	})
 }
 
 // Exec0 is Call for a method without an argument that returns only an error.
 func Exec0[T any](ctx context.Context, s *Stub, method func(T, context.Context) error) error {
-	if err := checkMethod[T](s, reflect.ValueOf(method).Pointer()); err != nil {
+	name, err := checkMethod[T](s, reflect.ValueOf(method).Pointer())
+	if err != nil {
 		return err
 	}
 	return s.do(ctx, kindCall, 0, func(ev *event, _ *object) error {
 		return method(ev.inst.value.(T), ev)
+	}, func(p *passage) error {
+		_, err := passTyped[none, none](p, name, none{})
+		return err
 	})
 }
 
@@ -98,14 +116,14 @@ type methodInfo struct {
 	receiver, name string
 }
 
-// checkMethod reports why the function at pc is no method that can be called through s.
-func checkMethod[T any](s *Stub, pc uintptr) error {
+// checkMethod returns the name of the method at pc, or why that is none that can be called through s.
+func checkMethod[T any](s *Stub, pc uintptr) (name string, err error) {
 	if s == nil {
-		return fmt.Errorf("%w: the stub is nil", ErrInvalidMethod)
+		return "", fmt.Errorf("%w: the stub is nil", ErrInvalidMethod)
 	}
 	c := s.n.class
 	if t := reflect.TypeFor[T](); t != c.typ {
-		return fmt.Errorf("%w: objects of class %s are %s, not %s", ErrInvalidMethod, c.name, c.typ, t)
+		return "", fmt.Errorf("%w: objects of class %s are %s, not %s", ErrInvalidMethod, c.name, c.typ, t)
 	}
 	v, ok := methods.Load(pc)
 	if !ok {
@@ -114,13 +132,50 @@ func checkMethod[T any](s *Stub, pc uintptr) error {
 	m := v.(methodInfo)
 	switch {
 	case m.receiver != c.receiver:
-		return fmt.Errorf("%w: %s%s is no method expression of %s", ErrInvalidMethod, m.receiver, m.name, c.typ)
+		return "", fmt.Errorf("%w: %s%s is no method expression of %s", ErrInvalidMethod, m.receiver, m.name, c.typ)
 	case !isExported(m.name):
-		return fmt.Errorf("%w: %s is not exported", ErrInvalidMethod, m.name)
+		return "", fmt.Errorf("%w: %s is not exported", ErrInvalidMethod, m.name)
 	case m.name == "ServeHTTP" || m.name == "Alarm":
-		return fmt.Errorf("%w: %s is a handler of the runtime's", ErrInvalidMethod, m.name)
+		return "", fmt.Errorf("%w: %s is a handler of the runtime's", ErrInvalidMethod, m.name)
 	}
-	return nil
+	return m.name, nil
+}
+
+// wireMethod is a method as other nodes call it.
+type wireMethod struct {
+	fn      reflect.Value
+	in, out reflect.Type // nil: none
+}
+
+// wireMethods returns the methods that Call takes, by their names between nodes.
+func wireMethods(c *class) map[string]wireMethod {
+	all := make(map[string]wireMethod)
+	for i := range c.typ.NumMethod() {
+		m := c.typ.Method(i)
+		t := m.Type
+		if t.NumIn() < 2 || t.NumIn() > 3 || t.NumOut() < 1 || t.NumOut() > 2 || t.IsVariadic() ||
+			t.In(1) != reflect.TypeFor[context.Context]() || t.Out(t.NumOut()-1) != reflect.TypeFor[error]() ||
+			m.Name == "ServeHTTP" || m.Name == "Alarm" {
+			continue
+		}
+		w := wireMethod{fn: m.Func}
+		if t.NumIn() == 3 {
+			w.in = t.In(2)
+		}
+		if t.NumOut() == 2 {
+			w.out = t.Out(0)
+		}
+		all[c.wireName(m.Name)] = w
+	}
+	return all
+}
+
+// wireName is the name of a method between nodes.
+func (c *class) wireName(method string) string {
+	if name, ok := c.opts.MethodNames[method]; ok {
+		return name
+	}
+	return method
 }
 
 // splitMethod takes "path/pkg.(*T).Name" apart: what stands up to the last dot, and the rest.

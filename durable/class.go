@@ -31,6 +31,11 @@ type ClassOptions struct {
 	// before the event is queued. Reading it opens the gate.
 	StreamBody bool
 
+	// MethodNames are names that methods have between nodes, where those differ from
+	// the ones in Go: while a cluster is upgraded to a program that has renamed a
+	// method, old nodes and new ones still understand each other.
+	MethodNames map[string]string
+
 	// Errors are sentinels that callers find with errors.Is in what the class's methods return.
 	Errors []error
 }
@@ -58,6 +63,7 @@ type class struct {
 	serves   bool   // the type is an http.Handler
 	alarms   bool   // the type is an Alarmer
 	receiver string // what stands before the names of the type's methods
+	methods  map[string]wireMethod
 }
 
 // NewClass returns the class of objects that new makes, one for each instance.
@@ -81,6 +87,7 @@ func NewClass[T any](name string, new func(ctx context.Context, st *State) (T, e
 	c.alarms = c.typ.Implements(reflect.TypeFor[Alarmer]())
 	if c.typ.Kind() != reflect.Interface {
 		c.receiver = receiverOf(c.typ)
+		c.methods = wireMethods(c)
 	}
 	return Class{c}
 }

@@ -453,6 +453,10 @@ func (o *object) commitPointLocked(ev *event) error {
 	if t.empty() {
 		return nil
 	}
+	if o.gone { // promise 11: another tenure may have begun
+		*t = turn{}
+		return errMoved
+	}
 	c, err := o.batchLocked()
 	if err != nil {
 		if ev.inst != nil {
@@ -462,11 +466,15 @@ func (o *object) commitPointLocked(ev *event) error {
 		return err
 	}
 	*t = turn{}
+	ev.wrote = true
 	o.applying = true
 	o.mu.Unlock()
 	c.handle = o.rt().store.Apply(&c.batch)
 	o.mu.Lock()
 	o.applying = false
+	if o.gone {
+		o.rt().moves.tell(o)
+	}
 	if o.holder == nil { // a reset took the token away meanwhile
 		o.grantLocked()
 	}

@@ -155,7 +155,7 @@ var crossing = []error{
 	ErrKeyTooLarge, ErrValueTooLarge, ErrTooManyKeys, ErrTurnTooLarge, ErrBodyTooLarge, ErrAnswerTooLarge,
 	ErrArgumentTooLarge, ErrQuotaExceeded, ErrCallTooDeep,
 	ErrOverloaded, ErrReset, ErrPanic, ErrConstructor, ErrTimeLimit, ErrDeadlock, ErrNotCommitted,
-	ErrShutdown, ErrClosed, ErrStoreBroken,
+	ErrShutdown, ErrClosed, ErrStoreBroken, ErrNotOwner, ErrUnreachable,
 }
 
 // remote turns an error of user code into what its caller sees.

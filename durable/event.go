@@ -23,14 +23,20 @@ type event struct {
 	// What follows is guarded by obj.mu.
 
 	state  eventState
-	inst   *State // the instance it runs on; set when it starts. A bound event has it before
 	opened bool   // it has passed an opening
+	wrote  bool   // a batch of its own went to the engine
+	safe   bool   // a request that by its method changes nothing; its goroutine's
+	stream bool   // it has flushed an answer
+	cut    bool   // its context was ended since its object moves to another node
+	inst   *State // the instance it runs on; set when it starts. A bound event has it before
 	shut   int    // depth of sections that keep the gate shut
 	tx     *Txn   // innermost transaction
 	gen    uint32 // counts Awaits, so that a context kept from an earlier one is known
 
 	ready        chan struct{} // receives once when the event is handed the token
 	handed       bool
+	sent         bool   // sent away before it started: the object is not here any more
+	returns      bool   // its chain has an event in the object already, which waits for it
 	next, prev   *event // in a queue of obj
 	rnext, rprev *event // in inst.running
 
@@ -121,19 +127,22 @@ func (ev *event) Err() error {
 func (ev *event) Done() <-chan struct{} {
 	o := ev.obj
 	o.mu.Lock()
-	first := ev.done == nil
-	if first {
+	done, watched := ev.doneLocked(), ev.watched
+	o.mu.Unlock()
+	if !watched {
+		ev.watch()
+	}
+	return done
+}
+
+func (ev *event) doneLocked() <-chan struct{} {
+	if ev.done == nil {
 		ev.done = make(chan struct{})
 		if ev.err != nil {
 			close(ev.done)
 		}
 	}
-	done := ev.done
-	o.mu.Unlock()
-	if first {
-		ev.watch()
-	}
-	return done
+	return ev.done
 }
 
 // AfterFunc spares contexts derived from an event a goroutine each (package context looks for it).

@@ -3,6 +3,7 @@ package durable
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -62,7 +63,10 @@ func (ev *event) openGate(to eventState) error {
 	}
 	tail := o.tailLocked()
 	o.mu.Unlock()
-	return tail.wait() // if it fails, the object was reset
+	if err := tail.wait(); err != nil { // the object was reset
+		return err
+	}
+	return ev.mayLeave()
 }
 
 // closeGate takes the token back. Events that return go before those that have
@@ -161,7 +165,10 @@ func (ev *event) catchUp() error {
 	}
 	tail := o.tailLocked()
 	o.mu.Unlock()
-	return tail.wait()
+	if err := tail.wait(); err != nil {
+		return err
+	}
+	return ev.mayLeave()
 }
 
 // isOpen reports whether the event is at an opening at which an answer may be flushed.
@@ -188,8 +195,8 @@ func (ev *event) inAwait(aw *awaitCtx) error {
 
 // checkChain reports a call that would wait for ever: one to an object whose gate
 // an event further up the same chain keeps shut.
-func checkChain(target *object, from *event) error {
-	for ev := from; ev != nil; ev = ev.parent {
+func checkChain(target *object, from *event, via *origin) error {
+	for ev := range chain(target.rt(), from, via) {
 		if ev.obj != target {
 			continue
 		}
@@ -197,17 +204,50 @@ func checkChain(target *object, from *event) error {
 		shut := ev.shut > 0
 		target.mu.Unlock()
 		if shut {
-			return &Error{Text: fmt.Sprintf("%v: %s", ErrDeadlock, chainText(target, from)), is: []error{ErrDeadlock}}
+			return &Error{Text: fmt.Sprintf("%v: %s", ErrDeadlock, chainText(target, from, via)), is: []error{ErrDeadlock}}
 		}
 	}
 	return nil
 }
 
-func chainText(target *object, from *event) string {
-	chain := []string{target.String()}
-	for ev := from; ev != nil; ev = ev.parent {
-		chain = append(chain, ev.obj.String())
+// chain yields the events of this node that wait for the one that from, or another
+// node's event, causes: innermost first.
+func chain(rt *Runtime, from *event, via *origin) iter.Seq[*event] {
+	return func(yield func(*event) bool) {
+		top := from
+		for ev := from; ev != nil; ev = ev.parent {
+			if !yield(ev) {
+				return
+			}
+			top = ev
+		}
+		if rt.opts.Placement == nil {
+			return
+		}
+		if top != nil {
+			via = originOf(top.caller)
+		}
+		for _, hop := range via.hops() {
+			for ev := rt.abroad.find(hop); ev != nil; ev = ev.parent {
+				if !yield(ev) {
+					return
+				}
+			}
+		}
 	}
-	slices.Reverse(chain)
-	return strings.Join(chain, " -> ")
+}
+
+func chainText(target *object, from *event, via *origin) string {
+	links := []string{target.String()}
+	for ev := from; ev != nil; ev = ev.parent {
+		links = append(links, ev.obj.String())
+		if ev.parent == nil {
+			via = originOf(ev.caller)
+		}
+	}
+	for _, hop := range via.hops() {
+		links = append(links, hop.Label)
+	}
+	slices.Reverse(links)
+	return strings.Join(links, " -> ")
 }

@@ -17,7 +17,7 @@ func init() {
 	testhook.RuntimeOf = func(stub any) any { return stub.(*Stub).n.rt }
 	testhook.Label = func(stub any) string { return stub.(*Stub).label() }
 	testhook.Run = func(ctx context.Context, stub any, fn func(ctx context.Context, st, obj any) error) error {
-		return stub.(*Stub).do(ctx, kindCall, 0, func(ev *event, _ *object) error { return fn(ev, ev.inst, ev.inst.value) })
+		return stub.(*Stub).do(ctx, kindCall, 0, func(ev *event, _ *object) error { return fn(ev, ev.inst, ev.inst.value) }, nil)
 	}
 	testhook.RunAlarm = func(ctx context.Context, stub any) (bool, error) { return stub.(*Stub).alarmNow(ctx) }
 	testhook.Evict = func(ctx context.Context, stub any) error {
@@ -117,13 +117,13 @@ func (s *Stub) alarmNow(ctx context.Context) (ran bool, err error) {
 		defer o.mu.Unlock()
 		set = o.hdr.Alarm.Due != 0
 		return nil
-	})
+	}, nil)
 	if err != nil || !set {
 		return false, err
 	}
 	a := newAlarmAttempt(rt)
 	a.forced = true
-	err = s.enter(ctx, kindAlarm, 0, nil, a.handle)
+	err = s.enter(ctx, kindAlarm, 0, nil, a.handle, nil)
 	run := a.run.Load()
 	if run != nil && err != nil && !isInfrastructure(err) {
 		if cerr := rt.countFailure(s, run, err); cerr != nil {

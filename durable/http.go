@@ -19,7 +19,9 @@ import (
 // 3 in docs/design.md). Failures of the runtime become a status: 503 with
 // Retry-After for an overloaded object and at shutdown, 413 for a body over the
 // limit, 507 over the quota, 501 without a handler, 508 for a chain of calls that
-// would wait for itself, 504 after the caller's deadline, 500 for everything else.
+// would wait for itself, 504 after the caller's deadline, 500 for everything else. With
+// a [Placement] 503 also says that the object moved or its node could not be reached and
+// nothing happened, and 502 that the event may have run.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &struct {
 		response
@@ -53,6 +55,12 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func errorStatus(err error) (code int, retryAfter string) {
 	switch {
 	case errors.Is(err, ErrOverloaded), errors.Is(err, ErrShutdown), errors.Is(err, ErrClosed):
+		return http.StatusServiceUnavailable, "1"
+	case errors.Is(err, ErrNotOwner), errors.Is(err, ErrUnreachable):
+		var e *Error
+		if errors.As(err, &e) && !e.Retryable {
+			return http.StatusBadGateway, "" // it may have run
+		}
 		return http.StatusServiceUnavailable, "1"
 	case errors.Is(err, ErrBodyTooLarge):
 		return http.StatusRequestEntityTooLarge, ""
@@ -93,7 +101,7 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, resp *re
 	}
 	rt := s.n.rt
 	stream := s.n.class.opts.StreamBody
-	req, held, err := rt.newRequest(r, stream, resp.arriving)
+	req, body, err := rt.newRequest(r, stream, resp.arriving)
 	resp.arriving.end(err)
 	if err != nil {
 		return err
@@ -101,30 +109,48 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, resp *re
 	resp.rt = rt
 	defer resp.release()
 	ctx = withTraceOf(ctx, r.Header)
+	held := len(body)
+	passed := false
 	err = s.enter(ctx, kindRequest, held, from, func(ev *event, _ *object) error {
 		defer rt.bodies.Add(-int64(held)) // not when the answer is delivered: its reader may be slow
 		held = 0
 		resp.ev = ev
+		ev.safe = isSafe(req.Method)
 		req := req.WithContext(ev)
 		if stream && req.Body != http.NoBody {
 			req.Body = &gatedBody{ctx: ev, body: req.Body}
 		}
 		ev.inst.value.(http.Handler).ServeHTTP(resp, req)
 		return resp.failure()
+	}, func(p *passage) error {
+		passed = true
+		return p.passRequest(&req, body, func() {
+			rt.bodies.Add(-int64(held))
+			held = 0
+		}, resp)
 	})
 	rt.bodies.Add(-int64(held)) // if it was not run
-	if err != nil {
+	if err != nil || passed {
 		return err
 	}
 	return resp.finish()
 }
 
+// isSafe reports whether requests of the method change nothing by HTTP's definition, WebDAV's included.
+func isSafe(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "PROPFIND", "REPORT", "SEARCH", "QUERY":
+		return true
+	}
+	return false
+}
+
 var errBadBody = errors.New("durable: request body cannot be read")
 
 // newRequest makes the request that the object sees: method, URL, headers and
-// body of r and nothing else, the same wherever the object lives. It returns how
-// many bytes of the budget for buffers the body takes.
-func (rt *Runtime) newRequest(r *http.Request, stream bool, arriving *arrival) (req http.Request, held int, err error) {
+// body of r and nothing else, the same wherever the object lives. It returns the body too,
+// which takes its length of the budget for buffers, unless it streams.
+func (rt *Runtime) newRequest(r *http.Request, stream bool, arriving *arrival) (req http.Request, body []byte, err error) {
 	req = http.Request{
 		Method: r.Method, URL: cloneURL(r.URL), Host: r.Host, RequestURI: r.RequestURI, Header: r.Header.Clone(),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
@@ -142,24 +168,24 @@ func (rt *Runtime) newRequest(r *http.Request, stream bool, arriving *arrival) (
 		req.Method = http.MethodGet
 	}
 	if r.Body == nil || r.Body == http.NoBody {
-		return req, 0, nil
+		return req, nil, nil
 	}
 	if stream {
 		req.Body, req.ContentLength = r.Body, r.ContentLength
-		return req, 0, nil
+		return req, nil, nil
 	}
 	limit := rt.opts.Limits.BodyBytes
 	if r.ContentLength > int64(limit) {
-		return req, 0, overLimit(ErrBodyTooLarge, int(r.ContentLength), limit)
+		return req, nil, overLimit(ErrBodyTooLarge, int(r.ContentLength), limit)
 	}
-	body, err := rt.readBody(r.Body, r.ContentLength, limit, arriving)
+	body, err = rt.readBody(r.Body, r.ContentLength, limit, arriving)
 	if err != nil {
-		return req, 0, err
+		return req, nil, err
 	}
 	if len(body) > 0 {
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
-	return req, len(body), nil
+	return req, body, nil
 }
 
 // readBody reads a body whole and counts it in the budget for buffers.
@@ -328,6 +354,7 @@ func (r *response) emit() error {
 		r.WriteHeader(http.StatusOK)
 		r.sniff()
 		r.out.begin(r.code, r.Header())
+		r.ev.streams()
 		// Streams end when the runtime drains; other events may finish.
 		r.undrain = context.AfterFunc(r.rt.drain, func() {
 			r.ev.obj.mu.Lock()

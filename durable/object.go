@@ -24,8 +24,9 @@ import (
 //   - The store's state and what lies over it (data) belong to the object and
 //     outlive its instances; the turn belongs to the instance.
 type object struct {
-	ns *namespace
-	id [32]byte
+	ns    *namespace
+	id    [32]byte
+	place *Place // the tenure that it is held under; nil without a Placement
 
 	mu       sync.Mutex
 	holder   *event
@@ -70,7 +71,7 @@ func (o *object) labelLocked() string {
 func (o *object) acquire(ev *event) error {
 	lim := &o.rt().opts.Limits
 	o.mu.Lock()
-	if o.gone {
+	if o.gone || (o.endingLocked() && !ev.returns && ev.kind != kindInternal) {
 		o.mu.Unlock()
 		return errGone
 	}
@@ -105,10 +106,14 @@ func (o *object) await(ev *event, age time.Duration) error {
 	var err error
 	select {
 	case <-ev.ready:
-		if ev.caller.Err() == nil {
+		switch {
+		case ev.caller.Err() != nil:
+			err = notStarted(ev.caller.Err()) // both at once: its caller has left before it started
+		case ev.sent:
+			err = errGone
+		default:
 			return nil
 		}
-		err = notStarted(ev.caller.Err()) // both at once: its caller has left before it started
 	case <-ev.caller.Done():
 		err = notStarted(ev.caller.Err())
 	case <-timer.C:
@@ -158,6 +163,9 @@ func (o *object) leaveLocked(ev *event) {
 		turns.Put(o.turn)
 		o.turn = nil
 	}
+	if o.inside == 0 && o.endingLocked() {
+		o.rt().moves.tell(o)
+	}
 }
 
 // run queues ev, runs fn as the event's body on this goroutine, and returns when
@@ -168,7 +176,13 @@ func (o *object) run(ev *event, fn func() error) error {
 	}
 	defer o.leave(ev)
 	tail, err := o.perform(ev, fn)
-	return ev.outcome(err, tail.wait())
+	err = ev.outcome(err, tail.wait())
+	if o.place != nil && ev.inst != nil && err != errGone {
+		if lost := o.confirm(); lost != nil { // promise 11: whatever the answer is, an error's text included
+			return ev.fate(lost)
+		}
+	}
+	return err
 }
 
 // outcome is what the caller gets of an event that ended with err and whose last
@@ -270,6 +284,10 @@ func (o *object) begin(ev *event) error {
 		o.mu.Unlock()
 		return err
 	}
+	if o.gone {
+		o.mu.Unlock()
+		return errGone
+	}
 	if o.turn == nil {
 		o.turn = turns.Get().(*turn)
 	}
@@ -320,6 +338,10 @@ func (o *object) construct(ev *event) error {
 	if err := o.rt().broken(); err != nil { // or Shutdown would miss the instance
 		o.mu.Unlock()
 		return err
+	}
+	if o.gone { // dropped while it was loaded
+		o.mu.Unlock()
+		return errGone
 	}
 	o.inst, ev.inst = st, st
 	*o.turn = turn{}
@@ -410,7 +432,7 @@ func (o *object) finish(ev *event, err error) (*commit, error) {
 	var tail *commit
 	switch {
 	case inst.dead:
-		err = inst.cause
+		err = ev.fate(inst.cause)
 	case isPanic(err):
 		err = resetError(ErrPanic, "")
 		o.resetLocked(err)
@@ -431,6 +453,9 @@ func (o *object) finish(ev *event, err error) (*commit, error) {
 			err = cerr
 		}
 		tail = o.tailLocked()
+		if ev.cut && err == nil {
+			err = ev.fate(errMoved) // or what there is of the stream would pass for the whole
+		}
 	}
 	ev.state = stateDone
 	inst.removeLocked(ev)
@@ -454,11 +479,18 @@ func (o *object) reset(inst *State, cause error) {
 // (see the check in Storage.enter and gate.go); the uncommitted turn is dropped, and
 // the next event makes a new instance at once.
 func (o *object) resetLocked(cause error) {
+	if after := o.killLocked(cause); after != nil {
+		o.rt().goFunc(after)
+	}
+}
+
+// killLocked is resetLocked that returns what is left to be done without the lock, nil if nothing is.
+func (o *object) killLocked(cause error) (after func()) {
 	inst := o.inst
 	if inst == nil {
-		return
+		return nil
 	}
-	o.stopInstanceLocked(cause)
+	after = o.stopInstanceLocked(cause)
 	// Those of the dead instance that wait for the token will not get it.
 	for ev := o.resume.pop(); ev != nil; ev = o.resume.pop() {
 		ev.handed = true
@@ -468,10 +500,12 @@ func (o *object) resetLocked(cause error) {
 		o.holder = nil
 		o.grantLocked()
 	}
+	return after
 }
 
-// stopInstanceLocked makes the instance dead and tells it.
-func (o *object) stopInstanceLocked(cause error) {
+// stopInstanceLocked makes the instance dead. What it returns tells its events and
+// runs its functions of OnStop; nil if there are none.
+func (o *object) stopInstanceLocked(cause error) func() {
 	inst := o.inst
 	inst.dead, inst.cause = true, cause
 	o.inst = nil
@@ -488,16 +522,16 @@ func (o *object) stopInstanceLocked(cause error) {
 	}
 	stops := inst.stops
 	if len(after)+len(stops) == 0 {
-		return
+		return nil
 	}
-	o.rt().goFunc(func() {
+	return func() {
 		for _, f := range after {
 			f()
 		}
 		for i := len(stops) - 1; i >= 0; i-- {
 			o.runStop(stops[i])
 		}
-	})
+	}
 }
 
 // runStop runs a function of OnStop, whose panic must not end the process.
@@ -519,7 +553,9 @@ func (o *object) evictLocked() bool {
 		return false // the engine may not show it yet: who comes next must find it here
 	}
 	if o.inst != nil {
-		o.stopInstanceLocked(errEvicted)
+		if after := o.stopInstanceLocked(errEvicted); after != nil {
+			o.rt().goFunc(after)
+		}
 	}
 	o.gone = true
 	o.dropCacheLocked()

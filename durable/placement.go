@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/perdure/perdure/store"
 )
@@ -12,17 +13,20 @@ import (
 // Placement says where objects live: it is all that a runtime asks of a cluster.
 // Without one ([Options].Placement is nil) every object lives here.
 //
-// Objects are held in shards, each by at most one node at a time. A node that
-// gives one up in order calls [Runtime.Linger] while it still holds the shard, then
-// lets Locate wait, calls [Runtime.Vacate], and lets go of the lease when that
-// returns. A node that has lost one calls [Runtime.Drop].
+// Objects are held in shards, each by at most one node at a time: a tenure, which
+// has a [Place]. A node that gives one up in order calls [Runtime.Linger] while it
+// still answers, then lets Locate wait, calls [Runtime.Vacate], and lets go of the
+// lease when that returns. A node that has lost one calls [Runtime.Drop]. It does not
+// begin another tenure of the shard before that has returned.
 //
 // Methods may be called by any number of goroutines at once.
 type Placement interface {
 	// Locate returns where the object lives now. While nobody is known to hold it (it is
 	// being handed over, or its node has died), Locate waits, until ctx ends or for as
-	// long as the placement sees fit; then it returns an error that says so. What it
-	// returns for a place of this node is the same pointer as long as the tenure lasts.
+	// long as the placement sees fit; then it returns an error that says so. If ctx has
+	// ended before, it only says what is known. For a tenure of this node it returns the
+	// same pointer as long as that lasts. While another node hands a shard over, it may
+	// go on returning that one, where calls of chains that come back are still let in.
 	Locate(ctx context.Context, o store.Object) (*Place, error)
 
 	// Missed tells that an event of o did not get to the node at p: err is a
@@ -34,12 +38,14 @@ type Placement interface {
 	Shards() (held []uint32, changed <-chan struct{})
 }
 
-// Place is where an object lives. It is not changed once a Placement has returned it.
+// Place is where an object lives. Its fields are not changed once a Placement has returned it.
 type Place struct {
 	Lease Lease  // not nil: here
 	Peer  Peer   // the way to another node, if Lease is nil
 	Owner string // name of the node
 	Epoch int64  // of the tenure: grows with each, wherever the shard is held
+
+	over atomic.Bool // Vacate or Drop has begun: no more events start under it
 }
 
 // Lease is a node's right to answer for an object.

@@ -42,7 +42,7 @@ func (s *Stub) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (s *Stub) roundTrip(ctx context.Context, r *http.Request, from *event) (*http.Response, error) {
 	rt := s.n.rt
-	if err := rt.admits(from); err != nil {
+	if err := rt.admits(from != nil); err != nil {
 		if r.Body != nil {
 			r.Body.Close()
 		}

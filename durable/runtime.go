@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,15 +27,19 @@ type Runtime struct {
 	shards [objectShards]objectShard
 	idle   *evictor
 	alarms *alarmClock
+	moves  moves
+	abroad abroad
 
 	life  context.Context // ends when the runtime is closed
 	die   context.CancelFunc
 	drain context.Context // ends when it begins to shut down
 	stop  context.CancelFunc
+	ended context.Context // has ended
 
 	cacheUsed atomic.Int64
 	bodies    atomic.Int64 // bytes of request bodies held
 	answers   atomic.Int64 // bytes of answers not sent yet
+	astray    atomic.Int64 // events that wait for a place
 	brokenErr atomic.Pointer[error]
 
 	saving sync.Mutex // held while totals are saved
@@ -87,6 +92,10 @@ func Open(s store.Store, opts *Options) (*Runtime, error) {
 	rt.log = rt.opts.Logger
 	rt.life, rt.die = context.WithCancel(context.Background())
 	rt.drain, rt.stop = context.WithCancel(rt.life)
+	ended, end := context.WithCancel(context.Background())
+	end()
+	rt.ended = ended
+	rt.abroad.runtime = rand.Uint64()
 	for i := range rt.shards {
 		rt.shards[i].objects = make(map[objectKey]*object)
 	}
@@ -157,15 +166,20 @@ func (rt *Runtime) Namespace(name string) *Namespace {
 	return &Namespace{n: n}
 }
 
-// object returns the runtime's side of an object, making it if need be.
-func (rt *Runtime) object(n *namespace, id [32]byte, name string, named bool) *object {
+// object returns the runtime's side of an object, making it if need be: nil if place
+// is not nil, and that tenure over.
+func (rt *Runtime) object(n *namespace, id [32]byte, name string, named bool, place *Place) *object {
 	sh := &rt.shards[id[0]%objectShards]
 	key := objectKey{n.number, id}
 	sh.mu.Lock()
+	if place != nil && place.over.Load() { // under the lock that Vacate takes to find what there is
+		sh.mu.Unlock()
+		return nil
+	}
 	o := sh.objects[key]
 	made := o == nil
 	if made {
-		o = &object{ns: n, id: id, lastUsed: rt.uptime()}
+		o = &object{ns: n, id: id, place: place, lastUsed: rt.uptime()}
 		sh.objects[key] = o
 	}
 	sh.mu.Unlock()
@@ -270,12 +284,12 @@ func (rt *Runtime) leave() {
 	}
 }
 
-// admits reports why a new event may not begin. Calls of running chains still enter while the runtime drains.
-func (rt *Runtime) admits(from *event) error {
+// admits reports why an event that comes here may not begin. Calls of running chains still enter while the runtime drains.
+func (rt *Runtime) admits(inChain bool) error {
 	if err := rt.broken(); err != nil {
 		return err
 	}
-	if from == nil && rt.draining.Load() {
+	if !inChain && rt.draining.Load() {
 		return notStarted(ErrShutdown)
 	}
 	return nil

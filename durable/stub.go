@@ -58,26 +58,32 @@ func (s *Stub) Name() (name string, known bool) { return s.name, s.named }
 
 // do runs fn as an event of the object, on this goroutine, and returns when its
 // answer may leave. If ctx is that of an event, that event's gate is open meanwhile.
-func (s *Stub) do(ctx context.Context, kind eventKind, bytes int, fn func(ev *event, o *object) error) error {
+// If the object lives on another node, there passes the event on to it instead.
+func (s *Stub) do(ctx context.Context, kind eventKind, bytes int, here func(ev *event, o *object) error, there func(*passage) error) error {
 	if s.from == nil && ctx.Value(eventKey{}) == nil {
-		return s.enter(ctx, kind, bytes, nil, fn)
+		return s.enter(ctx, kind, bytes, nil, here, there)
 	}
 	return outside(ctx, s.from, stateCalling, func(ctx context.Context, from *event) error {
-		return s.enter(ctx, kind, bytes, from, fn)
+		return s.enter(ctx, kind, bytes, from, here, there)
 	})
 }
 
-func (s *Stub) enter(ctx context.Context, kind eventKind, bytes int, from *event, fn func(ev *event, o *object) error) error {
+func (s *Stub) enter(ctx context.Context, kind eventKind, bytes int, from *event, here func(ev *event, o *object) error, there func(*passage) error) error {
 	rt := s.n.rt
+	var via *origin // from another node
+	if rt.opts.Placement != nil && from == nil {
+		via = originOf(ctx)
+	}
+	inChain := from != nil || via.calls()
 	if kind != kindInternal {
-		if err := rt.admits(from); err != nil { // without being counted, or refusals could keep the runtime from draining
+		if err := rt.admits(inChain); err != nil { // without being counted, or refusals could keep the runtime from draining
 			return err
 		}
 	}
 	rt.enter()
 	defer rt.leave()
 	if kind != kindInternal {
-		if err := rt.admits(from); err != nil {
+		if err := rt.admits(inChain); err != nil {
 			return err
 		}
 	}
@@ -85,18 +91,21 @@ func (s *Stub) enter(ctx context.Context, kind eventKind, bytes int, from *event
 		return notStarted(err)
 	}
 	ev := &event{caller: ctx, parent: from, depth: 1, bytes: bytes, kind: kind}
-	if from != nil {
-		if ev.depth = from.depth + 1; ev.depth > rt.opts.Limits.CallDepth {
+	if inChain {
+		if ev.depth = depthOf(from, via) + 1; ev.depth > rt.opts.Limits.CallDepth {
 			return overLimit(ErrCallTooDeep, ev.depth, rt.opts.Limits.CallDepth)
 		}
 	}
+	if rt.opts.Placement != nil {
+		return s.route(ev, via, here, there)
+	}
 	for {
 		o := s.object()
-		if err := checkChain(o, from); err != nil {
+		if err := checkChain(o, from, nil); err != nil {
 			return err
 		}
 		ev.obj = o
-		err := o.run(ev, func() error { return fn(ev, o) })
+		err := o.run(ev, func() error { return here(ev, o) })
 		if !errors.Is(err, errGone) {
 			return err
 		}
@@ -111,7 +120,7 @@ func (s *Stub) object() *object {
 	if o := s.obj.Load(); o != nil {
 		return o
 	}
-	o := s.n.rt.object(s.n, s.id.b, s.name, s.named)
+	o := s.n.rt.object(s.n, s.id.b, s.name, s.named, nil)
 	s.obj.Store(o)
 	return o
 }
