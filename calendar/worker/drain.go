@@ -51,11 +51,13 @@ func (q *running) end() <-chan struct{} {
 }
 
 // Drain is the first step of an end in good order: requests but those to /health are
-// refused from now on, MCP's streams end, and Drain returns when those that run have ended,
-// or with ctx's error. The runtime may then be shut down, and [Worker.Close] comes last.
+// refused from now on, MCP's streams end, and Drain returns when those that run have ended.
+// When ctx ends, what runs of MCP is cut off, and Drain returns ctx's error. The runtime may
+// then be shut down, and [Worker.Close] comes last.
 func (w *Worker) Drain(ctx context.Context) error {
 	over := w.running.end()
 	w.endStreams()
+	defer w.closeMCP()
 	select {
 	case <-over:
 		return nil
@@ -69,11 +71,18 @@ func (w *Worker) Drain(ctx context.Context) error {
 func (w *Worker) Close() error {
 	w.running.end()
 	w.endStreams()
+	w.closeMCP()
 	w.news.close()
 	if w.calendar == nil {
 		return nil
 	}
 	return w.calendar.Close()
+}
+
+func (w *Worker) closeMCP() {
+	if w.mcp != nil {
+		w.mcp.Close()
+	}
 }
 
 // ending answers a request that has come too late.

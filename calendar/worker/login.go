@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -55,7 +54,7 @@ func (d *door) wrong() error {
 // request's context ends when the user is removed. What the user has proved himself with
 // goes no further.
 func (w *Worker) asUser(rw http.ResponseWriter, r *http.Request, d *door, serve func(http.ResponseWriter, *http.Request, accounts.User)) {
-	u, ctx, leave, err := w.login(rw, r, d)
+	u, visit, leave, err := w.login(rw, r, d)
 	if err != nil {
 		w.refuse(rw, r, err)
 		return
@@ -65,13 +64,12 @@ func (w *Worker) asUser(rw http.ResponseWriter, r *http.Request, d *door, serve 
 		w.refuse(rw, r, err)
 		return
 	}
-	r = r.WithContext(ctx)
-	r.Header = r.Header.Clone()
-	r.Header.Del("Authorization")
-	serve(rw, r, u)
+	visit.Header = visit.Header.Clone()
+	visit.Header.Del("Authorization")
+	serve(rw, visit, u)
 }
 
-func (w *Worker) login(rw http.ResponseWriter, r *http.Request, d *door) (u accounts.User, ctx context.Context, leave func(), err error) {
+func (w *Worker) login(rw http.ResponseWriter, r *http.Request, d *door) (u accounts.User, visit *http.Request, leave func(), err error) {
 	any, err := w.accounts.Any(r.Context())
 	if err != nil {
 		return u, nil, nil, err
@@ -94,9 +92,9 @@ func (w *Worker) login(rw http.ResponseWriter, r *http.Request, d *door) (u acco
 	}
 	switch {
 	case any:
-		u, ctx, leave, err = w.loginUser(rw, r, p)
+		u, visit, leave, err = w.loginUser(rw, r, p)
 	case (p.bearer || p.name == accounts.Me) && sameSecret(p.secret, w.opts.Token):
-		u, ctx, leave, err = w.enterMe(rw, r, d)
+		u, visit, leave, err = w.enterMe(rw, r, d)
 	default:
 		err = errWrong
 	}
@@ -104,7 +102,7 @@ func (w *Worker) login(rw http.ResponseWriter, r *http.Request, d *door) (u acco
 	if errors.Is(err, errWrong) {
 		err = d.wrong()
 	}
-	return u, ctx, leave, err
+	return u, visit, leave, err
 }
 
 // errWrong: name and secret are nobody's.
@@ -116,9 +114,9 @@ func (w *Worker) heldBack(r *http.Request, wait time.Duration) error {
 }
 
 // enterMe lets the single user in, whose time ends with the first one who is added.
-func (w *Worker) enterMe(rw http.ResponseWriter, r *http.Request, d *door) (u accounts.User, ctx context.Context, leave func(), err error) {
-	ctx, leave = w.visits.enter(r.Context(), accounts.Me, rw)
-	any, err := w.accounts.Any(ctx) // anew: see visits
+func (w *Worker) enterMe(rw http.ResponseWriter, r *http.Request, d *door) (u accounts.User, visit *http.Request, leave func(), err error) {
+	visit, leave = w.visits.enter(r, accounts.Me, rw)
+	any, err := w.accounts.Any(visit.Context()) // anew: see visits
 	if err == nil && any {
 		err = d.wrong()
 	}
@@ -126,7 +124,7 @@ func (w *Worker) enterMe(rw http.ResponseWriter, r *http.Request, d *door) (u ac
 		leave()
 		return u, nil, nil, err
 	}
-	return me, ctx, leave, nil
+	return me, visit, leave, nil
 }
 
 // proof is what a request brings to log in.
@@ -153,7 +151,7 @@ func bearer(r *http.Request) (token string, ok bool) {
 	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
 }
 
-func (w *Worker) loginUser(rw http.ResponseWriter, r *http.Request, p proof) (u accounts.User, ctx context.Context, leave func(), err error) {
+func (w *Worker) loginUser(rw http.ResponseWriter, r *http.Request, p proof) (u accounts.User, visit *http.Request, leave func(), err error) {
 	if p.bearer {
 		u, err = w.accounts.FindByToken(r.Context(), p.secret)
 	} else {
@@ -165,7 +163,7 @@ func (w *Worker) loginUser(rw http.ResponseWriter, r *http.Request, p proof) (u 
 	if err != nil {
 		return u, nil, nil, err
 	}
-	ctx, leave = w.visits.enter(r.Context(), u.ID, rw)
+	visit, leave = w.visits.enter(r, u.ID, rw)
 	if err = w.accounts.Verify(r.Context(), u, p.secret); err != nil {
 		leave()
 		if errors.Is(err, accounts.ErrRefused) {
@@ -173,7 +171,7 @@ func (w *Worker) loginUser(rw http.ResponseWriter, r *http.Request, p proof) (u 
 		}
 		return u, nil, nil, err
 	}
-	return u, ctx, leave, nil
+	return u, visit, leave, nil
 }
 
 // sameSecret compares without telling by its time how much was right.

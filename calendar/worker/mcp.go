@@ -47,7 +47,19 @@ func (w *Worker) serveMCPTo(rw http.ResponseWriter, r *http.Request, path string
 		h = w.mcp.Messages()
 	}
 	rw.Header().Set("Cache-Control", "no-store") // it is one user's
-	h.ServeHTTP(rw, r.WithContext(calmcp.WithUser(r.Context(), u.ID)))
+	ctx := calmcp.WithUser(r.Context(), u.ID)
+	if isStream(r) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(w.streams, cancel)()
+	}
+	h.ServeHTTP(rw, r.WithContext(ctx))
+}
+
+// isStream tells requests that would go on for ever from those that end by themselves.
+func isStream(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Header.Get("Mcp-Method") == "subscriptions/listen"
 }
 
 // controlMCP serves a program on this machine that speaks for a client of the folder's
@@ -65,14 +77,14 @@ func (w *Worker) controlMCP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if u.ID != accounts.Me {
-		ctx, leave := w.visits.enter(r.Context(), u.ID, rw)
+		visit, leave := w.visits.enter(r, u.ID, rw)
 		defer leave()
-		if _, err := w.accounts.Find(ctx, u.ID); err != nil { // anew: see visits
+		if _, err := w.accounts.Find(visit.Context(), u.ID); err != nil { // anew: see visits
 			status, text := controlProblem(err)
 			fail(rw, status, text)
 			return
 		}
-		r = r.WithContext(ctx)
+		r = visit
 	}
 	w.serveMCPTo(rw, r, mcpPath, u)
 }
@@ -90,11 +102,4 @@ func (w *Worker) notify(ctx context.Context, c calendar.Change) error {
 	uris, list := w.surface.Changed(c)
 	w.mcp.Notify(ctx, c.User, uris, list)
 	return nil
-}
-
-// endStreams ends what would go on for ever.
-func (w *Worker) endStreams() {
-	if w.mcp != nil {
-		w.mcp.Close()
-	}
 }

@@ -80,6 +80,9 @@ func (w *Worker) refuse(rw http.ResponseWriter, r *http.Request, err error) {
 	if ours {
 		w.log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("method", r.Method), slog.Any("error", err))
 	}
+	if !ours && answer != err {
+		w.log.LogAttrs(r.Context(), slog.LevelDebug, "request refused", slog.String("method", r.Method), slog.Int("status", answer.status), slog.Any("error", err))
+	}
 	if answer.challenge != "" {
 		rw.Header().Set("WWW-Authenticate", answer.challenge)
 	}

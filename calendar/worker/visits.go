@@ -3,8 +3,10 @@ package worker
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,9 +27,17 @@ type visit struct {
 	over chan struct{}
 }
 
-// enter begins a visit. The request goes on with the returned context; leave ends it.
-func (v *visits) enter(ctx context.Context, id string, rw http.ResponseWriter) (_ context.Context, leave func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// enter begins a visit. It goes on with the returned request, whose context ends when the
+// visitor is expelled; leave ends it.
+func (v *visits) enter(r *http.Request, id string, rw http.ResponseWriter) (_ *http.Request, leave func()) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	r = r.WithContext(ctx)
+	body := &visitBody{ReadCloser: r.Body}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = body
+	} else {
+		body.read.Store(true)
+	}
 	this := &visit{cancel, make(chan struct{})}
 	v.mu.Lock()
 	if v.running == nil {
@@ -38,13 +48,14 @@ func (v *visits) enter(ctx context.Context, id string, rw http.ResponseWriter) (
 	}
 	v.running[id][this] = struct{}{}
 	v.mu.Unlock()
-	// A handler that reads a body does not look at the context.
+	// A handler that reads a body does not look at the context. (Where nothing is left to
+	// read, the server waits for the connection's next request already: it would be ended.)
 	stop := context.AfterFunc(ctx, func() {
-		if context.Cause(ctx) == errExpelled {
+		if context.Cause(ctx) == errExpelled && !body.read.Load() {
 			http.NewResponseController(rw).SetReadDeadline(time.Unix(1, 0))
 		}
 	})
-	return ctx, func() {
+	return r, func() {
 		stop()
 		cancel(nil)
 		v.mu.Lock()
@@ -55,6 +66,20 @@ func (v *visits) enter(ctx context.Context, id string, rw http.ResponseWriter) (
 		v.mu.Unlock()
 		close(this.over)
 	}
+}
+
+// visitBody notes when all of a body has been read.
+type visitBody struct {
+	io.ReadCloser
+	read atomic.Bool
+}
+
+func (b *visitBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.read.Store(true)
+	}
+	return n, err
 }
 
 // expel ends a user's visits and returns when they are over, or ctx's error.

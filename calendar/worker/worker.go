@@ -9,6 +9,7 @@
 package worker
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -119,23 +120,25 @@ type Options struct {
 
 // Worker serves the application's paths. It may be used by any goroutine.
 type Worker struct {
-	rt       *durable.Runtime
-	opts     Options
-	log      *slog.Logger
-	objects  map[string]*durable.Namespace
-	accounts *accounts.Accounts
-	dav      *davserver.Server // for clients
-	ownDAV   *davserver.Server // for the Service: it says itself what it changed
-	calendar *calendar.Service // nil if there is no class CalendarCache
-	surface  *calmcp.Surface   // nil with it
-	mcp      *calmcp.Handler   // nil with it
-	news     news
-	servers  servers
-	visits   visits
-	guard    guard
-	davDoor  door
-	mcpDoor  door
-	running  running
+	rt         *durable.Runtime
+	opts       Options
+	log        *slog.Logger
+	objects    map[string]*durable.Namespace
+	accounts   *accounts.Accounts
+	dav        *davserver.Server // for clients
+	ownDAV     *davserver.Server // for the Service: it says itself what it changed
+	calendar   *calendar.Service // nil if there is no class CalendarCache
+	surface    *calmcp.Surface   // nil with it
+	mcp        *calmcp.Handler   // nil with it
+	news       news
+	servers    servers
+	visits     visits
+	guard      guard
+	davDoor    door
+	mcpDoor    door
+	running    running
+	streams    context.Context // of those of MCP: ends with Drain
+	endStreams context.CancelFunc
 }
 
 // New returns the front of rt, which must have the classes of [BuiltIn]; others may be
@@ -154,6 +157,7 @@ func New(rt *durable.Runtime, opts *Options) *Worker {
 	if w.log = w.opts.Logger; w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
+	w.streams, w.endStreams = context.WithCancel(context.Background())
 	key := w.opts.Key
 	if key == nil {
 		key = accounts.MemoryKey()

@@ -222,8 +222,12 @@ func TestRemovalEndsRequests(t *testing.T) {
 
 func TestExpelWaits(t *testing.T) {
 	var v visits
-	ctx, leave := v.enter(t.Context(), "ann", httptest.NewRecorder())
-	other, leaveOther := v.enter(t.Context(), "bob", httptest.NewRecorder())
+	enter := func(id string) (context.Context, func()) {
+		r, leave := v.enter(httptest.NewRequest("GET", "/", nil), id, httptest.NewRecorder())
+		return r.Context(), leave
+	}
+	ctx, leave := enter("ann")
+	other, leaveOther := enter("bob")
 	short, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := v.expel(short, "ann"); !errors.Is(err, context.Canceled) {
