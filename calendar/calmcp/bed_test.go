@@ -162,13 +162,14 @@ type client struct {
 	*mcp.ClientSession
 	t        testing.TB
 	progress chan *mcp.ProgressNotificationParams
+	wire     lockedBuffer // what both sides sent
 }
 
 func (b *bed) connect(c calmcp.Caller) *client {
 	b.t.Helper()
 	cl := &client{t: b.t, progress: make(chan *mcp.ProgressNotificationParams, 100)}
 	in, out := mcp.NewInMemoryTransports()
-	server, err := b.surface.Server(c, nil).Connect(b.t.Context(), out, nil)
+	server, err := b.surface.Server(c, nil).Connect(b.t.Context(), &mcp.LoggingTransport{Transport: out, Writer: &cl.wire}, nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -133,6 +133,9 @@ func (b *bookmark) parse(cursor string) error {
 // fingerprint tells queries apart, whatever their pages.
 func fingerprint(user string, q calendar.Query) string {
 	q.Limit, q.Cursor = 0, ""
+	if len(q.Tags) == 0 {
+		q.Tags = nil // as if it were left out
+	}
 	data, err := json.Marshal([]any{user, q})
 	if err != nil {
 		return ""
