@@ -239,7 +239,7 @@ func (c *committer) take() (commits []*commit, stopping bool) {
 
 // process brings commits to their end, in order.
 func (c *committer) process(commits []*commit) {
-	deadline := time.Now().Add(c.d.s.opts.Lease)
+	deadline := time.Now().Add(c.d.s.opts.Patience)
 	commits = c.settleFirst(commits, deadline)
 	commits = c.admit(commits)
 	if len(commits) == 0 {

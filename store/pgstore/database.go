@@ -78,7 +78,6 @@ func newDatabase(s *Store, index int, dsn string) (*Database, error) {
 		"tcp_keepalives_interval":             "1",
 		"tcp_keepalives_count":                "3",
 
-		"synchronous_commit":            "on",
 		"default_transaction_isolation": "read committed",
 		"default_transaction_read_only": "off",
 		"client_min_messages":           "warning",
@@ -93,16 +92,13 @@ func newDatabase(s *Store, index int, dsn string) (*Database, error) {
 		"enable_mergejoin":  "off",
 		"jit":               "off",
 	} {
-		if name == "synchronous_commit" && c.RuntimeParams[name] != "" {
-			continue // remote_apply, or something that the check refuses
-		}
 		c.RuntimeParams[name] = value
 	}
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "perdure"
 	}
-	if c.ConnectTimeout == 0 || c.ConnectTimeout > lease/2 {
-		c.ConnectTimeout = lease / 2
+	if limit := max(lease/2, 5*time.Second); c.ConnectTimeout == 0 || c.ConnectTimeout > limit {
+		c.ConnectTimeout = limit
 	}
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: max(time.Second, lease/4), Interval: time.Second, Count: 3}}
 	c.DialFunc = dialer.DialContext
@@ -133,7 +129,9 @@ func (d *Database) validate(ctx context.Context, conn *pgconn.PgConn) error {
 		columns = append(columns, "(SELECT setting FROM pg_settings WHERE name = '"+name+"')")
 	}
 	// With the simple protocol, which no pooler needs to prepare anything for.
-	results, err := conn.Exec(ctx, "SELECT current_setting('server_version_num'), "+strings.Join(columns, ", ")).ReadAll()
+	// synchronous_commit is kept as it is now, whatever the server's configuration becomes.
+	results, err := conn.Exec(ctx, "SELECT current_setting('server_version_num'), "+strings.Join(columns, ", ")+
+		", set_config('synchronous_commit', current_setting('synchronous_commit'), false)").ReadAll()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -245,7 +246,7 @@ func (d *Database) change(ctx context.Context, what string, m map[uint32]int64, 
 			if err := tx.QueryRow(ctx, `UPDATE perdure.store SET map = map + 1 RETURNING map`).Scan(&version); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(ctx, lockShards, shards); err != nil {
+			if err := d.lock(ctx, tx, shards); err != nil {
 				return err
 			}
 			return f(tx, shards, epochs, version)
@@ -253,7 +254,54 @@ func (d *Database) change(ctx context.Context, what string, m map[uint32]int64, 
 	})
 }
 
-const lockShards = `SELECT shard FROM perdure.shards WHERE shard = ANY ($1::int8[]) ORDER BY shard FOR UPDATE`
+// lock locks the rows of shards, in ascending order. Statements that hold some are waited
+// for: PostgreSQL bounds how long they run.
+//
+// It does not bound how long a session waits for the end of what its client began to send.
+// A client that was cut off or stopped there would keep the rows locked until TCP gives
+// up, or for ever: such sessions are ended.
+func (d *Database) lock(ctx context.Context, tx pgx.Tx, shards []int64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { d.endSilent(ctx, tx.Conn().PgConn().PID()) })
+	defer watch.Wait()
+	defer cancel()
+	_, err := tx.Exec(ctx, `SELECT shard FROM perdure.shards WHERE shard = ANY ($1::int8[]) ORDER BY shard FOR UPDATE`, shards)
+	return err
+}
+
+// endSilent ends sessions that block another one and have been waiting for their client,
+// in the middle of a statement, for longer than a client takes.
+func (d *Database) endSilent(ctx context.Context, blocked uint32) {
+	const sql = `SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activity a
+		WHERE a.pid = ANY (pg_blocking_pids($1)) AND a.state = 'active' AND a.wait_event = 'ClientRead'
+		AND clock_timestamp() - a.state_change > $2 * interval '1 millisecond'`
+	pause := d.s.opts.Lease / 16
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		// Not one of the connections for leases: those may all be waiting.
+		err := d.reads.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+			rows, err := c.Query(ctx, sql, int32(blocked), pause.Milliseconds())
+			if err != nil {
+				return err
+			}
+			var pid int32
+			var ended bool
+			_, err = pgx.ForEachRow(rows, []any{&pid, &ended}, func() error {
+				d.s.log.Warn("a session held shards while it waited for its client, it is ended", "database", d.String(), "pid", pid, "ended", ended)
+				return nil
+			})
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			d.s.log.Warn("sessions that hold shards cannot be looked at", "err", d.wrap(err))
+		}
+	}
+}
 
 // ConfirmEpochs asks the database whether an incarnation holds shards under the given
 // epochs and returns those that it does not. If it returns none, all were held at a

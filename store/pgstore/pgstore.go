@@ -63,6 +63,11 @@ type Options struct {
 	// all nodes.
 	Lease time.Duration
 
+	// Patience is how long batches and reads wait for a database that cannot be reached
+	// before they fail, and how long it is tried to settle an unknown outcome before it is
+	// reported. Default Lease.
+	Patience time.Duration
+
 	// Committers is the number of connections per database that commit. Default 2.
 	Committers int
 
@@ -112,6 +117,9 @@ func (o *Options) complete() (Options, error) {
 	}
 	if c.Lease < 500*time.Millisecond || c.Lease > time.Hour {
 		return c, fmt.Errorf("Options.Lease is %v, but should be from 500ms to 1h", c.Lease)
+	}
+	if c.Patience <= 0 {
+		c.Patience = c.Lease
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -31,7 +31,7 @@ const (
 // read runs f on a connection for reads. If the connection fails, or the server does not
 // take any, it tries again for a while: reads may be repeated.
 func (d *Database) read(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
-	deadline := time.Now().Add(d.s.opts.Lease / 2)
+	deadline := time.Now().Add(d.s.opts.Patience)
 	for wait := (backoff{}); ; {
 		err := d.ready(ctx)
 		if err == nil {

@@ -82,7 +82,7 @@ func (c *committer) raise(shards map[uint32]bool) (number int64, err error) {
 	err = c.d.onLease(ctx, "settle", func(conn *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			// This waits for the statement, if it runs.
-			if _, err := tx.Exec(ctx, lockShards, numbers); err != nil {
+			if err := c.d.lock(ctx, tx, numbers); err != nil {
 				return err
 			}
 			// Each of these sees what was committed before it began.

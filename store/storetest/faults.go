@@ -147,7 +147,13 @@ func testFaults(t *testing.T, open func(t *testing.T) *Harness) {
 	}
 	for _, kind := range []Fault{WriteError, SyncError, DiskFull} {
 		for _, k := range []int{0, 1, 2, 3, 4, 5, 7, 9, 12, 16, 25, 40, 80, 150} {
-			t.Run(fmt.Sprintf("%s/%d", kind, k), func(t *testing.T) { testFault(t, open(t), kind, k) })
+			t.Run(fmt.Sprintf("%s/%d", kind, k), func(t *testing.T) {
+				if h := open(t); h.Heal != nil {
+					testPassingFault(t, h, kind, k)
+				} else {
+					testFault(t, h, kind, k)
+				}
+			})
 		}
 	}
 }
@@ -276,5 +282,86 @@ func testFault(t *testing.T, h *Harness, kind Fault, k int) {
 		if err := apply(s); err != nil {
 			t.Errorf("Wait() of a batch after Reopen = %v", err)
 		}
+	}
+}
+
+// testPassingFault is testFault for an engine that a failure does not break. What was
+// acknowledged stays, what was refused never comes, what is unknown is settled by the
+// next Load, and from there the object goes on.
+func testPassingFault(t *testing.T, h *Harness, kind Fault, k int) {
+	const n = 4
+	s := h.Store
+	c := newCounters(s, n)
+	for i := range n {
+		number, commit := c.next(i, 0)
+		must(t, commit)
+		c.ack(i, number)
+	}
+	h.Fail(kind, k)
+
+	refused := make([]int64, n) // the first number of each writer that was
+	outcome := func(what string, err error) {
+		if !errors.Is(err, store.ErrRefused) && !errors.Is(err, store.ErrUnknown) {
+			t.Errorf("Wait() of %s = %v, want ErrRefused or ErrUnknown", what, err)
+		}
+	}
+	type sent struct {
+		n int64
+		c store.Commit
+	}
+	var writers sync.WaitGroup
+	for i := range n {
+		writers.Go(func() {
+			var queue []sent
+			for range 5000 {
+				number, commit := c.next(i, 500)
+				queue = append(queue, sent{number, commit})
+				if len(queue) < 4 { // pipelined
+					continue
+				}
+				err := queue[0].c.Wait()
+				if err == nil {
+					c.ack(i, queue[0].n)
+					queue = queue[1:]
+					continue
+				}
+				for at, q := range queue {
+					err := q.c.Wait()
+					outcome(fmt.Sprintf("batch %d after a failure", at), err)
+					if errors.Is(err, store.ErrRefused) && refused[i] == 0 {
+						refused[i] = q.n
+					}
+				}
+				return
+			}
+			t.Errorf("the fault never came")
+		})
+	}
+	writers.Wait()
+
+	h.Heal()
+	acked, issued := values(c.acked), values(c.issued)
+	for i := range n {
+		if refused[i] != 0 {
+			issued[i] = refused[i] - 1
+		}
+	}
+	checkCounters(t, s, acked, issued)
+	// Nothing arrives later, and each object goes on from where it is.
+	for i := range n {
+		w := c.ws[i]
+		l := load(t, s, w.o)
+		w.h, w.last = l.Header, nil
+		c.issued[i].Store(l.Header.Size)
+		number, commit := c.next(i, 0)
+		must(t, commit)
+		acked[i], issued[i] = number, number
+	}
+	checkCounters(t, s, acked, issued)
+	if err := s.Close(); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+	if h.Reopen != nil {
+		checkCounters(t, h.Reopen(t), acked, issued)
 	}
 }

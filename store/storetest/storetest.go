@@ -38,6 +38,11 @@ type Harness struct {
 	// now, and all of that kind after it.
 	Fail func(kind Fault, k int)
 
+	// Heal takes the faults away from a store that is open. An engine has it if its disk
+	// is elsewhere, so that a failure does not break it: batches then end as refused or
+	// unknown, and the store goes on. Nil: a failure breaks the store.
+	Heal func()
+
 	// Refuse makes the engine refuse the next batch of an object.
 	Refuse func(o store.Object)
 }
