@@ -32,6 +32,7 @@ var layers = []struct {
 	{"calendar/sessions", []string{"calendar/internal/", "durable"}, "a class"},
 	{"calendar/calcache", []string{"calendar/internal/", "durable"}, "a class"},
 	{"cluster", []string{"durable", "store", "store/pgstore"}, "who owns which object"},
+	{"cluster/peer", []string{"durable"}, "the way between nodes knows nothing of who owns what"},
 	{"wrangler", nil, "it reads files and nothing else"},
 	{"durable/internal/", nil, "leaves"},
 	{"durable/durabletest", []string{"durable", "durable/internal/", "store", "store/memstore"}, "a runtime for tests"},

@@ -80,6 +80,8 @@ func (s *Stub) route(ev *event, via *origin, here func(ev *event, o *object) err
 		switch {
 		case err == nil:
 			return nil
+		case ev.caller.Err() != nil && isUnsent(err):
+			return notStarted(ev.caller.Err())
 		case errors.As(err, &no), errors.Is(err, ErrNotDelivered) && isUnsent(err):
 			rt.opts.Placement.Missed(s.key(), place, err)
 			last = err

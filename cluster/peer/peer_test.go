@@ -1,0 +1,551 @@
+package peer_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/perdure/perdure/cluster/peer"
+	"github.com/perdure/perdure/durable"
+	"github.com/perdure/perdure/store"
+	"github.com/perdure/perdure/store/memstore"
+)
+
+const secret = "0123456789abcdef"
+
+// Counter counts, and does what tests need.
+type Counter struct {
+	st   *durable.State
+	hold chan struct{} // an event that waits goes on when it receives
+	in   chan struct{} // receives when an event waits
+}
+
+func (c *Counter) Add(ctx context.Context, by int) (int, error) {
+	var n int
+	if _, err := c.st.Storage().Get(ctx, "n", &n); err != nil {
+		return 0, err
+	}
+	return n + by, c.st.Storage().Put(ctx, "n", n+by)
+}
+
+func (c *Counter) Echo(_ context.Context, b []byte) ([]byte, error) { return b, nil }
+
+// Wait waits for the outside world, and says how its context ended.
+func (c *Counter) Wait(ctx context.Context) error {
+	return c.st.Await(ctx, func(ctx context.Context) error {
+		c.in <- struct{}{}
+		select {
+		case <-c.hold:
+			return nil
+		case <-ctx.Done():
+			c.in <- struct{}{}
+			return ctx.Err()
+		}
+	})
+}
+
+func (c *Counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/echo":
+		io.Copy(w, r.Body)
+	case "/events":
+		w.Header().Set("Content-Type", "text/event-stream")
+		c.st.Await(r.Context(), func(ctx context.Context) error {
+			for i := 0; ; i++ {
+				fmt.Fprintf(w, "data: %d\n\n", i)
+				if err := http.NewResponseController(w).Flush(); err != nil {
+					return err
+				}
+				select {
+				case <-c.hold:
+				case <-ctx.Done():
+					c.in <- struct{}{}
+					return ctx.Err()
+				}
+			}
+		})
+	}
+}
+
+// pairOf are two nodes over one store: all objects live on the second, and the first is asked.
+type pairOf struct {
+	front, owner *durable.Runtime
+	to           *peer.Transport // of the front
+	addr         string          // where the owner listens
+	hold, in     chan struct{}
+
+	mu     sync.Mutex
+	dial   string // the address that the front uses
+	missed chan error
+}
+
+type alwaysHere struct{}
+
+func (alwaysHere) Check(context.Context) error { return nil }
+
+// side is one node's placement.
+type side struct {
+	p     *pairOf
+	place *durable.Place // nil: at the other one
+}
+
+func (s *side) Locate(context.Context, store.Object) (*durable.Place, error) {
+	if s.place != nil {
+		return s.place, nil
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	return &durable.Place{Peer: s.p.to.Peer(s.p.dial), Owner: "owner", Epoch: 1}, nil
+}
+
+func (s *side) Missed(_ store.Object, _ *durable.Place, err error) {
+	select {
+	case s.p.missed <- err:
+	default:
+	}
+}
+
+func (s *side) Shards() ([]uint32, <-chan struct{}) { return nil, nil }
+
+type shared struct{ *memstore.Store }
+
+func (shared) Close() error { return nil }
+
+func newPair(t testing.TB, class *durable.ClassOptions, opts peer.Options) *pairOf {
+	t.Helper()
+	p := &pairOf{hold: make(chan struct{}), in: make(chan struct{}, 10), missed: make(chan error, 100)}
+	st := shared{memstore.New(nil)}
+	open := func(s *side) *durable.Runtime {
+		c := durable.NewClass("Counter", func(_ context.Context, st *durable.State) (*Counter, error) {
+			return &Counter{st, p.hold, p.in}, nil
+		}, class)
+		rt, err := durable.Open(st, &durable.Options{Classes: []durable.Class{c}, Placement: s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { rt.Close() })
+		return rt
+	}
+	p.front = open(&side{p: p})
+	p.owner = open(&side{p: p, place: &durable.Place{Lease: alwaysHere{}, Owner: "owner", Epoch: 1}})
+	if opts.Secret == "" {
+		opts.Secret = secret
+	}
+	p.to = transport(t, opts)
+	p.addr = listen(t, transport(t, opts), p.owner.Peers())
+	p.dial = p.addr
+	return p
+}
+
+func transport(t testing.TB, opts peer.Options) *peer.Transport {
+	t.Helper()
+	tr, err := peer.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	return tr
+}
+
+func listen(t testing.TB, tr *peer.Transport, h http.Handler) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- tr.Serve(l, h) }()
+	t.Cleanup(func() {
+		tr.Close()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return l.Addr().String()
+}
+
+func (p *pairOf) counter() *durable.Stub { return p.front.Namespace("Counter").Named("c") }
+
+func TestForward(t *testing.T) {
+	p := newPair(t, nil, peer.Options{})
+	for i := range 3 {
+		if n, err := durable.Call(t.Context(), p.counter(), (*Counter).Add, 1); n != i+1 || err != nil {
+			t.Fatalf("Add = %d, %v, want %d", n, err, i+1)
+		}
+	}
+	big := bytes.Repeat([]byte("0123456789abcdef"), 8<<20/16-10)
+	if got, err := durable.Call(t.Context(), p.counter(), (*Counter).Echo, big); !bytes.Equal(got, big) || err != nil {
+		t.Errorf("Echo: %d bytes, %v, want %d", len(got), err, len(big))
+	}
+	rec := httptest.NewRecorder()
+	p.counter().ServeHTTP(rec, httptest.NewRequest("POST", "/echo", bytes.NewReader(big)))
+	if rec.Code != 200 || !bytes.Equal(rec.Body.Bytes(), big) {
+		t.Errorf("POST /echo = %d with %d bytes, want %d", rec.Code, rec.Body.Len(), len(big))
+	}
+}
+
+// More requests at a time than a connection takes.
+func TestManyAtOnce(t *testing.T) {
+	p := newPair(t, nil, peer.Options{})
+	const n = 3000
+	errs := make(chan error, n)
+	for i := range n {
+		go func() {
+			_, err := durable.Call(t.Context(), p.front.Namespace("Counter").Named(fmt.Sprint(i%50)), (*Counter).Add, 1)
+			errs <- err
+		}()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Each event of a stream arrives before the next is made; a client that leaves ends the stream at its source.
+func TestServerSentEvents(t *testing.T) {
+	p := newPair(t, nil, peer.Options{})
+	srv := httptest.NewServer(p.counter())
+	defer srv.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, _ := http.NewRequestWithContext(ctx, "GET", srv.URL+"/events", nil)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if ct := resp.Header.Get("Content-Type"); ct != "text/event-stream" {
+		t.Errorf("Content-Type %q", ct)
+	}
+	for i := range 3 {
+		buf := make([]byte, len("data: 0\n\n"))
+		if _, err := io.ReadFull(resp.Body, buf); err != nil || string(buf) != fmt.Sprintf("data: %d\n\n", i) {
+			t.Fatalf("event %d = %q, %v", i, buf, err)
+		}
+		if i < 2 {
+			p.hold <- struct{}{}
+		}
+	}
+	cancel()
+	await(t, "the stream's source to learn that its client left", p.in)
+}
+
+func await[T any](t testing.TB, what string, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(time.Minute):
+		t.Fatalf("waited a minute for %s", what)
+	}
+	return v
+}
+
+func TestCancellation(t *testing.T) {
+	p := newPair(t, nil, peer.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- durable.Exec0(ctx, p.counter(), (*Counter).Wait) }()
+	await(t, "the event to begin", p.in)
+	cancel()
+	await(t, "the event to be cancelled", p.in)
+	if err := await(t, "its caller", done); !errors.Is(err, context.Canceled) {
+		t.Errorf("caller got %v", err)
+	}
+}
+
+// A body that streams is not sent before the owner takes it, and arrives.
+func TestStreamedBody(t *testing.T) {
+	p := newPair(t, &durable.ClassOptions{StreamBody: true}, peer.Options{})
+	pr, pw := io.Pipe()
+	r := httptest.NewRequest("POST", "/echo", pr)
+	r.ContentLength = -1
+	rec := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.counter().ServeHTTP(rec, r)
+	}()
+	for range 3 {
+		io.WriteString(pw, "piece ")
+	}
+	pw.Close()
+	await(t, "the answer", done)
+	if rec.Body.String() != "piece piece piece " {
+		t.Errorf("answer %d %q", rec.Code, rec.Body)
+	}
+}
+
+// relay stands between two nodes, and can cut or freeze what passes.
+type relay struct {
+	l      net.Listener
+	mu     sync.Mutex
+	conns  []net.Conn
+	frozen chan struct{} // closed: nothing passes any more
+}
+
+func newRelay(t testing.TB, to string) *relay {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	y := &relay{l: l, frozen: make(chan struct{})}
+	t.Cleanup(func() { l.Close(); y.cut() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			d, err := net.Dial("tcp", to)
+			if err != nil {
+				c.Close()
+				continue
+			}
+			y.mu.Lock()
+			y.conns = append(y.conns, c, d)
+			y.mu.Unlock()
+			go y.copy(c, d)
+			go y.copy(d, c)
+		}
+	}()
+	return y
+}
+
+func (y *relay) copy(to, from net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		select {
+		case <-y.frozen:
+			return // and leave both ends open
+		default:
+		}
+		to.Write(buf[:n])
+		if err != nil {
+			to.Close()
+			return
+		}
+	}
+}
+
+func (y *relay) cut() {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for _, c := range y.conns {
+		c.Close()
+	}
+}
+
+// An event that was under way when the connection broke, or went silent, may have run; what
+// could not be sent is sent again.
+func TestBrokenConnections(t *testing.T) {
+	for name, breakIt := range map[string]func(y *relay){
+		"cut":    (*relay).cut,
+		"silent": func(y *relay) { close(y.frozen) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, nil, peer.Options{Silence: 100 * time.Millisecond})
+			y := newRelay(t, p.addr)
+			p.dial = y.l.Addr().String()
+			done := make(chan error, 1)
+			go func() { done <- durable.Exec0(t.Context(), p.counter(), (*Counter).Wait) }()
+			await(t, "the event to begin", p.in)
+			breakIt(y)
+			err := await(t, "its caller", done)
+			var e *durable.Error
+			if !errors.As(err, &e) || e.Retryable || !errors.Is(err, durable.ErrUnreachable) {
+				t.Errorf("error %v (%+v), want ErrUnreachable, not retryable", err, e)
+			}
+			await(t, "the event to be cancelled", p.in)
+		})
+	}
+
+	p := newPair(t, nil, peer.Options{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.dial = l.Addr().String()
+	l.Close()
+	done := make(chan error, 1)
+	go func() {
+		_, err := durable.Call(t.Context(), p.counter(), (*Counter).Add, 1)
+		done <- err
+	}()
+	if err := await(t, "the dial to fail", p.missed); !errors.Is(err, durable.ErrNotDelivered) {
+		t.Errorf("dial failed with %v, want ErrNotDelivered", err)
+	}
+	p.mu.Lock()
+	p.dial = p.addr
+	p.mu.Unlock()
+	if err := await(t, "the event", done); err != nil {
+		t.Errorf("event whose node came back: %v", err)
+	}
+}
+
+func TestTell(t *testing.T) {
+	got := make(chan []byte, 1)
+	p := newPair(t, nil, peer.Options{Told: func(msg []byte) { got <- msg }})
+	if err := p.to.Tell(t.Context(), p.addr, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if msg := await(t, "the message", got); string(msg) != "hello" {
+		t.Errorf("message %q", msg)
+	}
+	if err := p.to.Tell(t.Context(), p.addr, make([]byte, 64<<10+1)); err == nil {
+		t.Error("a message over the limit was sent")
+	}
+	if err := p.to.Tell(t.Context(), "127.0.0.1:1", nil); !errors.Is(err, durable.ErrNotDelivered) {
+		t.Errorf("Tell to nobody: %v", err)
+	}
+}
+
+// Whoever does not have the secret gets nowhere, in either direction.
+func TestStrangersAreRefused(t *testing.T) {
+	reached := make(chan string, 10)
+	addr := listen(t, transport(t, peer.Options{Secret: secret}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { reached <- r.URL.Path }))
+	ask := func(c *http.Transport, scheme string) error {
+		defer c.CloseIdleConnections()
+		r, _ := http.NewRequest("POST", scheme+"://"+addr+"/event", nil)
+		resp, err := c.RoundTrip(r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
+	}
+	var h2 http.Protocols
+	h2.SetHTTP2(true)
+	client := func(cfg *tls.Config) *http.Transport { return &http.Transport{TLSClientConfig: cfg, Protocols: &h2} }
+	for name, err := range map[string]error{
+		"plain HTTP":                 ask(&http.Transport{}, "http"),
+		"no certificate":             ask(client(&tls.Config{InsecureSkipVerify: true}), "https"),
+		"a certificate of its own":   ask(client(&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{selfSigned(t)}}), "https"),
+		"an old TLS":                 ask(client(&tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}), "https"),
+		"one that checks the server": ask(client(&tls.Config{ServerName: "node.perdure"}), "https"),
+	} {
+		if err == nil {
+			t.Errorf("%s got in", name)
+		}
+	}
+	if err := transport(t, peer.Options{Secret: "fedcba9876543210"}).Tell(t.Context(), addr, nil); !errors.Is(err, durable.ErrNotDelivered) {
+		t.Errorf("another secret: %v, want ErrNotDelivered", err)
+	}
+	select {
+	case path := <-reached:
+		t.Errorf("a stranger reached %s", path)
+	default:
+	}
+
+	// A server that does not have the secret gets no request.
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached <- "stranger" }))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	if err := transport(t, peer.Options{Secret: secret}).Tell(t.Context(), srv.Listener.Addr().String(), nil); !errors.Is(err, durable.ErrNotDelivered) {
+		t.Errorf("to a server without the secret: %v, want ErrNotDelivered", err)
+	}
+}
+
+func selfSigned(t testing.TB) tls.Certificate {
+	pub, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"node.perdure"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, pub, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// While the secret is changed, nodes with the old one, both, and the new one understand each other.
+func TestSecretsCanBeChanged(t *testing.T) {
+	const old, new = "the old secret 00", "the new secret 00"
+	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	for _, c := range []struct {
+		from, to string
+		want     bool
+	}{
+		{old, old + "," + new, true},
+		{old + "," + new, old, true},
+		{new + "," + old, old + "," + new, true},
+		{new, new + ", " + old, true},
+		{old, new, false},
+		{new, old + "," + new, false},
+	} {
+		to := transport(t, peer.Options{Secret: c.to, Told: func([]byte) {}})
+		addr := listen(t, to, ok)
+		if err := transport(t, peer.Options{Secret: c.from}).Tell(t.Context(), addr, nil); (err == nil) != c.want {
+			t.Errorf("from %q to %q: %v", c.from, c.to, err)
+		}
+	}
+}
+
+func TestSecretsThatAreRefused(t *testing.T) {
+	for _, s := range []string{"", "short", "0123456789abcde", secret + ",", strings.Repeat(secret+",", 4) + secret} {
+		if _, err := peer.New(peer.Options{Secret: s}); err == nil || strings.Contains(err.Error(), "0123") {
+			t.Errorf("New with secret %q: %v", s, err)
+		}
+	}
+}
+
+func TestServeAfterClose(t *testing.T) {
+	tr := transport(t, peer.Options{Secret: secret})
+	tr.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Serve(l, http.NotFoundHandler()); err != nil {
+		t.Errorf("Serve after Close: %v", err)
+	}
+}
+
+func BenchmarkForward(b *testing.B) {
+	p := newPair(b, nil, peer.Options{})
+	for name, rt := range map[string]*durable.Runtime{"here": p.owner, "there": p.front} {
+		s := rt.Namespace("Counter").Named("c")
+		b.Run("call/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := durable.Call(b.Context(), s, (*Counter).Add, 1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("request/"+name, func(b *testing.B) {
+			body := strings.Repeat("x", 1000)
+			for b.Loop() {
+				s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/echo", strings.NewReader(body)))
+			}
+		})
+		b.Run("request-64/"+name, func(b *testing.B) {
+			body := strings.Repeat("x", 1000)
+			b.SetParallelism(32)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/echo", strings.NewReader(body)))
+				}
+			})
+		})
+	}
+}
