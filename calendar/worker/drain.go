@@ -85,8 +85,13 @@ func (w *Worker) closeMCP() {
 	}
 }
 
+// EndingHeader is in the answer to a request that came after the end had begun: nothing of it
+// was done, and whoever holds the data next can be asked.
+const EndingHeader = "Perdure-Ending"
+
 // ending answers a request that has come too late.
 func (w *Worker) ending(rw http.ResponseWriter, r *http.Request) {
 	rw.Header().Set("Connection", "close")
+	rw.Header().Set(EndingHeader, "true")
 	w.refuse(rw, r, context.Canceled)
 }

@@ -30,7 +30,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("Drain while a request runs = %v, want the context's error", err)
 		}
 		rw := b.status("PROPFIND", "/dav/", "localhost")
-		if rw.Code != 503 || rw.Header().Get("Retry-After") == "" || rw.Header().Get("Connection") != "close" {
+		if rw.Code != 503 || rw.Header().Get(EndingHeader) == "" || rw.Header().Get("Retry-After") == "" || rw.Header().Get("Connection") != "close" {
 			t.Errorf("request at the end = %d %v, want 503", rw.Code, rw.Header())
 		}
 		if rw := b.status("GET", "/health", "localhost"); rw.Code != 503 || !strings.Contains(rw.Body.String(), "draining") {

@@ -164,20 +164,26 @@ func (w *Worker) davChanged(c davserver.Change) {
 	})
 }
 
-// tell tells a user's MCP clients of a change. Calendars kept here change in two ways, by
-// the service and through /dav/, and both are told at once: that a later refresh finds the
-// second in the copy is no news. For a user whose calendars are elsewhere those here don't
-// count.
+// tell tells a user's MCP clients of a change.
 func (w *Worker) tell(ctx context.Context, from source, c calendar.Change) error {
-	if from != written {
-		_, err := w.Credential(ctx, c.User)
-		here := errors.Is(err, accounts.ErrNoCredential)
-		if err != nil && !here {
-			return err
-		}
-		if here != (from == davClient) {
-			return nil
-		}
+	if news, err := w.counts(ctx, from, c.User); !news {
+		return err
 	}
 	return w.notify(ctx, c)
+}
+
+// counts says whether what a source says of a user's calendars is news. Calendars kept here
+// change in two ways, by the service and through /dav/, and both are told at once: that a
+// later refresh finds the second in the copy is none. For a user whose calendars are
+// elsewhere those here don't count.
+func (w *Worker) counts(ctx context.Context, from source, user string) (bool, error) {
+	if from == written {
+		return true, nil
+	}
+	_, err := w.Credential(ctx, user)
+	here := errors.Is(err, accounts.ErrNoCredential)
+	if err != nil && !here {
+		return false, err
+	}
+	return here == (from == davClient), nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/perdure/perdure/calendar/worker"
 	"github.com/perdure/perdure/durable"
 	"github.com/perdure/perdure/store"
 )
@@ -47,10 +48,34 @@ const (
 // client returns a client whose requests reach the process that serves, this one or another.
 // Each request has a connection of its own, so that it either reaches one or fails at once.
 func (s *seat) client() *http.Client {
-	return &http.Client{Transport: &http.Transport{
+	return &http.Client{Transport: &toWhoeverServes{http.Transport{
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dial(ctx) },
 		DisableKeepAlives: true,
-	}}
+	}}}
+}
+
+// toWhoeverServes sends a request again that a process did not take because it is ending.
+type toWhoeverServes struct{ http.Transport }
+
+func (t *toWhoeverServes) RoundTrip(r *http.Request) (*http.Response, error) {
+	for deadline := time.Now().Add(seatPatience); ; {
+		resp, err := t.Transport.RoundTrip(r)
+		if err != nil || resp.Header.Get(worker.EndingHeader) == "" || time.Now().After(deadline) || r.Body != nil && r.GetBody == nil {
+			return resp, err
+		}
+		resp.Body.Close()
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-r.Context().Done():
+			return nil, context.Cause(r.Context())
+		}
+		r = r.Clone(r.Context())
+		if r.Body != nil {
+			if r.Body, err = r.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+	}
 }
 
 func (s *seat) dial(ctx context.Context) (net.Conn, error) {
