@@ -14,12 +14,17 @@ import (
 )
 
 // Credential returns how a user logs in to a calendar server elsewhere: for the single
-// user that of [Options], else the one that he has logged in with. It returns
+// user that of [Options], else one that is lent, else the one that he has logged in with. It returns
 // [accounts.ErrNoCredential] for a user whose calendars are on this server, and
 // [accounts.ErrNoUser] for one who was removed.
 func (w *Worker) Credential(ctx context.Context, id string) (accounts.Credential, error) {
-	if id == accounts.Me && w.opts.Nextcloud != (accounts.Credential{}) {
-		return w.opts.Nextcloud, nil
+	if id == accounts.Me {
+		if w.opts.Nextcloud != (accounts.Credential{}) {
+			return w.opts.Nextcloud, nil
+		}
+		if c, lent := w.loans.current(); lent {
+			return c, nil
+		}
 	}
 	return w.accounts.Credential(ctx, id)
 }

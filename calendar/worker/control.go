@@ -51,6 +51,7 @@ const ControlPage = 100
 //	DELETE /users/{name or id}       ?purge=true deletes the data as well
 //	PUT    /users/{name or id}/credential
 //	       /users/{name or id}/mcp   MCP as that user, by any method
+//	PUT    /users/me/loan            a credential, for as long as the request lasts
 //	GET    /removed?name=&id=        removed users with data, after the one named
 //
 // Answers are JSON; errors are {"error": text for a person}.
@@ -62,6 +63,7 @@ func (w *Worker) Control() http.Handler {
 	mux.HandleFunc("DELETE /users/{name}", w.control(w.deleteUser))
 	mux.HandleFunc("PUT /users/{name}/credential", w.control(w.setCredential))
 	mux.HandleFunc("/users/{name}/mcp", w.controlMCP)
+	mux.HandleFunc("PUT /users/me/loan", w.controlLoan)
 	mux.HandleFunc("GET /removed", w.control(w.listRemoved))
 	return mux
 }

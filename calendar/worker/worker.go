@@ -132,6 +132,7 @@ type Worker struct {
 	mcp        *calmcp.Handler   // nil with it
 	news       news
 	servers    servers
+	loans      loans
 	visits     visits
 	guard      guard
 	davDoor    door

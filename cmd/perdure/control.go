@@ -153,33 +153,42 @@ func (e *controlError) Error() string { return e.text }
 
 // call sends a request with in as its body, if that is not nil, and reads the answer into out.
 func (c *controlClient) call(ctx context.Context, method, path string, in, out any) error {
+	body, err := c.open(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(out); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return nil
+}
+
+// open is call for an answer that the caller reads and closes.
+func (c *controlClient) open(ctx context.Context, method, path string, in any) (io.ReadCloser, error) {
 	var body io.Reader = http.NoBody
 	if in != nil {
 		data, err := json.Marshal(in)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		body = bytes.NewReader(data)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://perdure"+path, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	answer := json.NewDecoder(resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		var e struct{ Error string }
-		if answer.Decode(&e) != nil || e.Error == "" {
-			e.Error = "the process that holds the data answers " + resp.Status
-		}
-		return &controlError{resp.StatusCode, e.Error}
+	var e struct{ Error string }
+	if json.NewDecoder(resp.Body).Decode(&e) != nil || e.Error == "" {
+		e.Error = "the process that holds the data answers " + resp.Status
 	}
-	if err := answer.Decode(out); err != nil {
-		return fmt.Errorf("read answer: %w", err)
-	}
-	return nil
+	return nil, &controlError{resp.StatusCode, e.Error}
 }

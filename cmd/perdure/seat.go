@@ -32,6 +32,7 @@ type seat struct {
 	server *http.Server // guarded by mu; of line
 	after  time.Time    // guarded by mu; until then others may have the lock
 	closed bool         // guarded by mu
+	loan   *loan        // guarded by mu; of our Nextcloud, to another process
 	wg     sync.WaitGroup
 }
 
@@ -107,9 +108,15 @@ func (s *seat) try(ctx context.Context) (net.Conn, error) {
 		return s.line.dial()
 	}
 	if s.at.dir != "" {
-		conn, err := dialSocket(ctx, s.at.dir)
+		err := s.lendLocked(ctx)
+		if err == nil {
+			var conn net.Conn
+			if conn, err = dialSocket(ctx, s.at.dir); err == nil {
+				return conn, nil
+			}
+		}
 		if !errors.Is(err, errNobody) {
-			return conn, err
+			return nil, err
 		}
 	}
 	if time.Now().Before(s.after) {
@@ -186,6 +193,9 @@ func (s *seat) close(ctx context.Context) error {
 	s.mu.Lock()
 	err := s.endLocked(ctx)
 	s.closed = true
+	if s.loan != nil {
+		s.loan.end()
+	}
 	s.mu.Unlock()
 	s.wg.Wait()
 	return err

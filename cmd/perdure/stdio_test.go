@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -290,9 +289,7 @@ func TestStdioBesideStdio(t *testing.T) {
 	}
 	// One of the two holds the data now, and the other one is left.
 	left := all[2]
-	if err := all[1].cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	all[1].kill()
 	left.create("alone")
 	left.mustSee("alone")
 	left.mustSee("of-0")
@@ -383,6 +380,60 @@ func TestUserFolder(t *testing.T) {
 		got, err := userFolder(&environment{getenv: func(name string) (string, bool) { v, ok := c.vars[name]; return v, ok }}, c.system)
 		if filepath.ToSlash(got) != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("userFolder(%s, %v) = %q, %v, want %q", c.system, c.vars, got, err, c.want)
+		}
+	}
+}
+
+// TestStdioLendsNextcloud has a client's own Nextcloud in its environment, and the data in
+// the hands of servers that have none.
+func TestStdioLendsNextcloud(t *testing.T) {
+	const secret = "app-p4ss"
+	cloud := start(t, t.TempDir(), []string{"PERDURE_TOKEN=" + secret}, serveArgs...)
+	path := "/dav/calendars/me/personal/x.ics"
+	if code, body := cloud.do("PUT", path, strings.ReplaceAll(fmt.Sprintf(event, "elsewhere"), "20260102", "20300102"), append(basic("me", secret), "Content-Type", "text/calendar")...); code != 201 {
+		t.Fatalf("PUT = %d %s", code, body)
+	}
+	env := []string{"NEXTCLOUD_BASE_URL=" + cloud.base + "/dav/", "NEXTCLOUD_USERNAME=me", "NEXTCLOUD_APP_TOKEN=" + secret}
+
+	dir := t.TempDir()
+	p := start(t, dir, nil, serveArgs...)
+	web := p.mcp(stateless, "")
+	sees := func(c *mcpClient) bool {
+		text, _ := c.tool("listEvents", map[string]any{"start": "2030-01-01", "end": "2030-01-03"})
+		return strings.Contains(text, "elsewhere")
+	}
+	s := startStdio(t, dir, env)
+	s.initialize()
+	s.mustSee("elsewhere")
+	if !sees(web) {
+		t.Error("the single user's calendars are not the same for all clients")
+	}
+	other := append([]string{"NEXTCLOUD_USERNAME=she"}, env[0], env[2])
+	if code, _, stderr := command(t, dir, other, "stdio"); code != 1 || !strings.Contains(stderr, "another Nextcloud") {
+		t.Errorf("stdio with another Nextcloud = %d %s, want 1", code, stderr)
+	}
+	p.kill()
+	s.mustSee("elsewhere")
+	q := start(t, dir, nil, serveArgs...)
+	s.mustSee("elsewhere")
+	second := startStdio(t, dir, env)
+	second.initialize()
+	second.mustSee("elsewhere")
+	second.end()
+	s.mustSee("elsewhere")
+	if code := s.end(); code != 0 {
+		t.Errorf("exit status = %d: %s", code, s.stderr)
+	}
+	web = web.with(q)
+	for deadline := time.Now().Add(time.Minute); sees(web); {
+		if time.Now().After(deadline) {
+			t.Fatal("what was lent is still used after its owner's end")
+		}
+	}
+	q.stop()
+	for _, out := range []string{s.stderr.String(), second.stderr.String(), p.stderr.String(), q.stderr.String(), web.heard.String()} {
+		if strings.Contains(out, secret) {
+			t.Errorf("the app password is in the output: %s", out)
 		}
 	}
 }
