@@ -21,7 +21,8 @@ import (
 
 const (
 	maxWarnings = 10
-	maxShown    = 60 // bytes of an argument that an error quotes
+	maxShown    = 60   // bytes of an argument that an error quotes
+	maxEntries  = 5000 // of a list
 )
 
 // arguments reads a call's arguments into a struct, by the schema and the aliases.
@@ -143,6 +144,9 @@ func (a *checker) value(s *jsonschema.Schema, path string, v any) (any, error) {
 		}
 	case []any:
 		if typ == "array" {
+			if len(v) > maxEntries {
+				return nil, invalid(path, "%d entries are too many; send at most %d.", len(v), maxEntries)
+			}
 			out := make([]any, len(v))
 			for i, item := range v {
 				at := fmt.Sprintf("%s[%d]", path, i)

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -194,9 +195,12 @@ func (s *Surface) read(ctx context.Context, c Caller, r resource) (any, error) {
 }
 
 // listResources adds the user's calendars to what every user has. Their names are their
-// ids, as what a calendar is called is no text of ours. If they can't be read they are left
-// out: who then reads the list of calendars is told why.
+// ids, as what a calendar is called is no text of ours. If they can't be read, or not soon,
+// they are left out: clients ask for this list when they start. Who then reads the list of
+// calendars is told why.
 func (s *Surface) listResources(ctx context.Context, c Caller, res *mcp.ListResourcesResult) {
+	ctx, cancel := context.WithTimeout(ctx, listPatience)
+	defer cancel()
 	got, err := s.opts.Calendars.User(c.User).ListCalendars(ctx)
 	if err != nil {
 		s.log.InfoContext(ctx, "resources listed without calendars", "user", c.User, "err", err)
@@ -212,4 +216,7 @@ func (s *Surface) listResources(ctx context.Context, c Caller, res *mcp.ListReso
 	}
 }
 
-const maxListed = 500 // calendars in the list of resources
+const (
+	maxListed    = 500 // calendars in the list of resources
+	listPatience = 5 * time.Second
+)

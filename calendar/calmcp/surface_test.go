@@ -322,7 +322,8 @@ func TestChanges(t *testing.T) {
 			"calendar://calendars", "calendar://events", "calendar://calendars/a", "calendar://calendars/b",
 			"calendar://calendars/a/events", "calendar://calendars/a/events?start=2026-01-01",
 			"calendar://calendars/a/events/x", "calendar://calendars/a/events/x?recurrenceId=2026-01-01", "calendar://calendars/b/events",
-			"calendar://calendars/a/tasks", "test://watched",
+			"calendar://calendars/a/tasks", "test://watched", "calendar://calendars/", "calendar://calendars/a b", "calendar://calendars/a/events/", "calendar://calendars/a/events/\u202e",
+			"calendar://calendars/a?start=1", "calendar://calendars/a/events?start=1&start=2", "calendar://calendarsa", "calendar://events/a", "calendar://calendars/a/events/x?" + strings.Repeat("y", 3000),
 		} {
 			if s.Touches(tt.change, uri) {
 				got += fmt.Sprint(i)
@@ -403,6 +404,21 @@ func TestServerOptions(t *testing.T) {
 	for _, tool := range res.Tools {
 		if tool.Name == "createEvent" && tool.InputSchema.(map[string]any)["properties"] == nil {
 			t.Error("a stand-in is listed")
+		}
+	}
+}
+
+// BenchmarkListEvents is a page of 100 events out of the copy, with all that a client
+// and a server do for it.
+func BenchmarkListEvents(b *testing.B) {
+	bed := newBed(b)
+	bed.mkcalendar("alice", "personal")
+	bed.fill(100, "DESCRIPTION:"+strings.Repeat("some text ", 10), "LOCATION:Room 1")
+	cl := bed.connect(calmcp.Caller{User: "alice", Session: "S"})
+	b.ReportAllocs()
+	for b.Loop() {
+		if n := len(cl.ok("listEvents", "{"+march+"}").Events); n != 100 {
+			b.Fatalf("%d events", n)
 		}
 	}
 }

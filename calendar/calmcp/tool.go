@@ -80,9 +80,10 @@ func (s *Surface) call(ctx context.Context, caller Caller, t *tool, raw json.Raw
 	if err != nil {
 		return nil, err
 	}
-	stop := progress("waiting for the calendar server")
-	out, err := t.run(ctx, c)
-	stop()
+	out, err := func() (output, error) {
+		defer progress("waiting for the calendar server")()
+		return t.run(ctx, c)
+	}()
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func eventTools() []*tool {
 		outputSchema[deletedOutput](about(map[string]string{"scope": scopes, "notified": notified})))
 	remove.run = func(ctx context.Context, c *call) (output, error) {
 		r, err := c.DeleteEvent(ctx, c.in.CalendarID, c.in.EventID, c.in.edit())
-		out := &deletedOutput{beginning{Success: true}, r.Scope, r.Notified, endOf("", r.Freshness)}
+		out := &deletedOutput{beginning{Success: true}, r.Scope, r.Notified, endOf(r.TimeZone, r.Freshness)}
 		if len(r.Notified) > 0 {
 			out.Notice = notice
 		}
