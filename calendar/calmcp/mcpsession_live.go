@@ -173,24 +173,30 @@ func (l *live) leave(number string) {
 	delete(l.posts, number)
 }
 
-// contextOf returns the context of the event that a request belongs to, nil if none.
-func (l *live) contextOf(req mcp.Request) context.Context {
+// valuer is the part of a context that is asked for values.
+type valuer interface{ Value(key any) any }
+
+// eventOf returns what knows the event that a request belongs to, nil if nothing does.
+func (l *live) eventOf(req mcp.Request) valuer {
 	if extra := req.GetExtra(); extra != nil && extra.Header != nil {
 		l.mu.Lock()
 		p := l.posts[extra.Header.Get(postHeader)]
 		l.mu.Unlock()
 		if p != nil {
 			p.out.arm()
-			return p.ctx
+			return p
 		}
 	}
-	return l.base
+	if l.base != nil {
+		return l.base
+	}
+	return nil
 }
 
-// within is a context with the values of another one as well.
+// within is a context with the values of an event as well.
 type within struct {
 	context.Context
-	event context.Context
+	event valuer
 }
 
 func (c within) Value(key any) any {
@@ -205,7 +211,7 @@ func (c within) Value(key any) any {
 // ending the process, and has the session note what must outlive it.
 func (l *live) receive(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (res mcp.Result, err error) {
-		if event := l.contextOf(req); event != nil {
+		if event := l.eventOf(req); event != nil {
 			ctx = within{ctx, event}
 		}
 		ctx, cancel := context.WithCancel(ctx)

@@ -119,11 +119,25 @@ func (s *mcpSession) listening() bool {
 // post is a POST that the SDK works on.
 type post struct {
 	hold
-	calls    int             // in its body
-	ctx      context.Context // the event's, without its end: calls of the SDK's handlers are part of the event
-	answered chan struct{}   // closed when all calls are
+	calls    int           // in its body
+	answered chan struct{} // closed when all calls are
 	stream   atomic.Pointer[liveStream]
 	out      *slow
+
+	// event is that of the event which the calls are part of; nil: none, and they are on
+	// their own. It is locked while one event hands them on to the next.
+	mu    sync.RWMutex
+	event context.Context
+}
+
+// Value is for contexts of the calls: the event is a value of theirs.
+func (p *post) Value(key any) any {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.event == nil {
+		return nil
+	}
+	return p.event.Value(key)
 }
 
 // slow is an answer that may be long in coming. The SDK sends nothing, the header neither,
@@ -132,10 +146,24 @@ type slow struct {
 	w     http.ResponseWriter
 	every time.Duration // 0: never
 
+	status int // of a refusal
+
 	mu    sync.Mutex
 	over  bool        // guarded by mu
 	timer *time.Timer // guarded by mu
 }
+
+func (a *slow) Header() http.Header { return a.w.Header() }
+
+func (a *slow) WriteHeader(status int) {
+	a.status = status
+	a.w.WriteHeader(status)
+}
+
+func (a *slow) Write(p []byte) (int, error) { return a.w.Write(p) }
+
+// Unwrap is for [http.ResponseController].
+func (a *slow) Unwrap() http.ResponseWriter { return a.w }
 
 // arm is called when the SDK has set the header and a handler runs.
 func (a *slow) arm() {
@@ -168,7 +196,7 @@ func (a *slow) end() {
 }
 
 // maxAnswerTime is how long calls whose client has left may go on.
-const maxAnswerTime = 15 * time.Minute
+const maxAnswerTime = 14 * time.Minute
 
 // post serves POST: messages of the client.
 func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
@@ -182,38 +210,86 @@ func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Re
 	}
 	number := l.enter(p)
 	r.Header.Set(postHeader, number)
-	left := false
+	locked := false
 	err := s.st.Await(ctx, func(ctx context.Context) error {
-		p.ctx = context.WithoutCancel(ctx)
+		p.event = context.WithoutCancel(ctx) // nobody has p yet
 		// When the runtime drains, calls are finished: only a client that leaves ends the answer.
 		stop := context.AfterFunc(ctx, func() {
 			if !l.h.draining() {
 				cancel()
 			}
 		})
-		l.handler.ServeHTTP(w, r.WithContext(context.WithValue(hang, postKey{}, p)))
-		p.out.end()
+		l.handler.ServeHTTP(p.out, r.WithContext(context.WithValue(hang, postKey{}, p)))
 		stop()
+		p.out.end()
 		close(p.released)
-		if left = hang.Err() != nil; left && p.stream.Load() != nil {
-			p.wait(l)
-		}
+		p.mu.Lock() // until it is clear what becomes of calls that are under way
+		locked = true
 		return nil
 	})
-	l.leave(number)
+	// become says whose part they are from now on.
+	become := func(event context.Context) {
+		p.event = event
+		p.mu.Unlock()
+	}
 	if err != nil {
+		if locked {
+			become(nil)
+		}
+		l.leave(number)
 		return err
 	}
-	if t := p.stream.Load(); t != nil && !p.done() {
-		l.log.forget(t) // it was refused after its stream had begun
+	t := p.stream.Load()
+	if t == nil || p.done() || p.out.status >= 400 {
+		become(nil)
+		l.leave(number)
+		if t != nil && !p.done() {
+			l.log.forget(t) // refused after its stream had begun
+		}
+		return s.saveLater(ctx, l)
 	}
-	if !l.log.any() {
+	// The client has left, or was sent away to come back later. Another event goes on.
+	return s.handOn(ctx, l, p, number, become)
+}
+
+// handOn makes calls whose answer nobody waits for part of a new event, which stays until
+// they are answered.
+func (s *mcpSession) handOn(ctx context.Context, l *live, p *post, number string, become func(context.Context)) error {
+	var once sync.Once
+	alone := func() { once.Do(func() { become(nil) }) }
+	context.AfterFunc(l.life, alone) // the event may never run
+	err := s.st.WaitUntil(ctx, func(ctx context.Context) error {
+		defer l.leave(number)
+		err := s.st.Await(ctx, func(ctx context.Context) error {
+			once.Do(func() { become(context.WithoutCancel(ctx)) })
+			p.wait(l)
+			p.mu.Lock()
+			p.event = nil
+			p.mu.Unlock()
+			return nil
+		})
+		alone()
+		if err != nil {
+			return err
+		}
+		return s.saveStreams(ctx)
+	})
+	if err != nil { // they go on by themselves
+		alone()
+		l.leave(number)
+	}
+	return err
+}
+
+// saveLater writes down streams that are over, so that nobody waits for it.
+func (s *mcpSession) saveLater(ctx context.Context, l *live) error {
+	switch {
+	case !l.log.any():
 		return nil
-	}
-	if left || l.h.draining() {
+	case l.h.draining():
 		return s.saveStreams(ctx)
 	}
-	return s.st.WaitUntil(ctx, s.saveStreams) // nobody waits for it
+	return s.st.WaitUntil(ctx, s.saveStreams)
 }
 
 // wait returns when the calls are answered, or will not be.
