@@ -257,8 +257,9 @@ func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Re
 func (s *mcpSession) handOn(ctx context.Context, l *live, p *post, number string, become func(context.Context)) error {
 	var once sync.Once
 	alone := func() { once.Do(func() { become(nil) }) }
-	context.AfterFunc(l.life, alone) // the event may never run
+	stop := context.AfterFunc(l.life, alone) // the event may never run
 	err := s.st.WaitUntil(ctx, func(ctx context.Context) error {
+		defer stop()
 		defer l.leave(number)
 		err := s.st.Await(ctx, func(ctx context.Context) error {
 			once.Do(func() { become(context.WithoutCancel(ctx)) })
