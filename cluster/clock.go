@@ -27,3 +27,10 @@ func (e *elapsed) advance(r Reading) time.Duration {
 	e.total, e.last = e.at(r), r
 	return e.total
 }
+
+var started = time.Now()
+
+// readClocks reads this machine's clocks.
+func readClocks() Reading {
+	return Reading{Boot: bootTime(), Wall: time.Duration(time.Now().UnixNano())}
+}

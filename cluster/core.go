@@ -65,9 +65,13 @@ type Core struct {
 	seq       int64
 	leaseEnd  time.Duration
 	nextRenew time.Duration // while outside: when to try to join
-	lastRenew time.Duration
-	draining  bool
+	draining  bool          // asked for, here or in the row
+	inRow     bool          // the row says so
+	rowAt     time.Duration // when that was last known from elsewhere than a map
 	leaving   bool
+	stale     bool // the map has to be read before the next renewal
+	lastLook  time.Duration
+	mapAt     time.Duration // Boot, when a map last came
 
 	calls    []call
 	lastCall CallID
@@ -84,9 +88,9 @@ type stage uint8
 
 const (
 	outside stage = iota // no lease, nothing held
-	member
+	inside
 	ending // has given up everything, and says so
-	left
+	left   // has nothing left but the way to others
 )
 
 // peer is what a node knows of an incarnation.
@@ -134,7 +138,7 @@ type CallID int64
 const AnyRenewal = -1
 
 // An Action is what the core wants done, in the order in which it is returned. The
-// calls are [Register], [Renew], [End], [Mark], [Take] and [Release]; each is answered by a
+// calls are [Register], [Renew], [Look], [End], [Mark], [Take] and [Release]; each is answered by a
 // [Reply] or never. The others are carried out before anything else happens.
 type Action interface{ action() }
 
@@ -146,11 +150,13 @@ type (
 		TTL      time.Duration
 		Replaces NodeID
 	}
-	// Renew counts up the renewals of an incarnation that has not ended. It reads the map afterwards.
+	// Renew counts up the renewals of an incarnation that has not ended, and reads the map.
 	Renew struct {
 		Call CallID
 		Node NodeID
 	}
+	// Look reads the map.
+	Look struct{ Call CallID }
 	// End ends an incarnation for good, if Seq is still its last renewal, or [AnyRenewal].
 	End struct {
 		Call CallID
@@ -198,6 +204,7 @@ type (
 
 func (Register) action() {}
 func (Renew) action()    {}
+func (Look) action()     {}
 func (End) action()      {}
 func (Mark) action()     {}
 func (Take) action()     {}
@@ -211,9 +218,10 @@ func (Left) action()     {}
 // Hint is what a node tells others of shards that it took or released, so that they
 // need not wait for their next look at the map. Nothing rests on it.
 type Hint struct {
-	Node   NodeID
-	Name   string
-	Shards []ShardState
+	Node     NodeID
+	Name     string
+	Draining bool // the node takes none
+	Shards   []ShardState
 }
 
 // An Input is something that has happened to the node.
@@ -231,7 +239,7 @@ type (
 
 		Node   NodeID       // of Register
 		Seq    int64        // of Register and Renew: the number of this renewal
-		Map    *Map         // of Register and Renew
+		Map    *Map         // of Register, Renew and Look
 		Ended  bool         // of End: it has ended now
 		Shards []ShardState // of Take and Release: those that were taken or released
 	}
@@ -274,11 +282,8 @@ func (c *Core) Step(r Reading, in Input) []Action {
 	c.now = c.clock.advance(r)
 	c.boot = max(c.boot, r.Boot)
 	c.out = c.out[:0]
-	if c.stage == left {
-		return nil
-	}
 	// Before anything else: what came in must not be acted upon under a lease that is over.
-	if c.stage == member && c.now >= c.leaseEnd {
+	if c.stage == inside && c.now >= c.leaseEnd {
 		c.lose("the lease ran out before it could be renewed")
 	}
 	switch in := in.(type) {
@@ -289,7 +294,7 @@ func (c *Core) Step(r Reading, in Input) []Action {
 	case Told:
 		c.told(in.Hint)
 	case Stale:
-		c.renewSoon()
+		c.stale = true
 	case Drain:
 		c.draining = true
 	case Leave:
@@ -301,10 +306,14 @@ func (c *Core) Step(r Reading, in Input) []Action {
 }
 
 func (c *Core) decide() {
-	if c.stage == outside {
+	switch c.stage {
+	case outside:
 		c.join()
+	case left: // requests are still passed on
+		c.stale = c.stale || c.now-c.lastLook >= c.cfg.RenewEvery
+		c.look()
 	}
-	if c.stage != member {
+	if c.stage != inside {
 		return
 	}
 	c.renew()
@@ -312,6 +321,7 @@ func (c *Core) decide() {
 	if c.now < c.holdOff {
 		return
 	}
+	c.look()
 	c.mark()
 	c.endDead()
 	c.place()
@@ -320,9 +330,6 @@ func (c *Core) decide() {
 
 // Next returns after what time, by Boot, a [Tick] is due at the latest.
 func (c *Core) Next() time.Duration {
-	if c.stage == left {
-		return c.cfg.TTL
-	}
 	next := c.cfg.TTL
 	until := func(at, now time.Duration) { next = min(next, max(at-now, 0)) }
 	for i := range c.calls {
@@ -331,7 +338,10 @@ func (c *Core) Next() time.Duration {
 	if c.stage == outside && len(c.calls) == 0 {
 		until(c.nextRenew, c.now)
 	}
-	if c.stage == member {
+	if c.stage == left && len(c.calls) == 0 {
+		until(max(c.lastLook+c.cfg.RenewEvery, c.holdOff), c.now)
+	}
+	if c.stage == inside {
 		until(c.leaseEnd, c.now)
 		if c.calling(isRenew) == nil {
 			until(c.nextRenew, c.now)
@@ -344,6 +354,9 @@ func (c *Core) Next() time.Duration {
 		if c.now < c.holdOff {
 			until(c.holdOff, c.now)
 		}
+		if c.stale && c.calling(isLook) == nil {
+			until(max(c.lastLook+c.lookEvery(), c.holdOff), c.now)
+		}
 	}
 	return next
 }
@@ -351,7 +364,7 @@ func (c *Core) Next() time.Duration {
 // Lease returns until when the node may answer on the strength of its lease, and
 // whether it has one. Compare it with [Core.Elapsed].
 func (c *Core) Lease() (end time.Duration, ok bool) {
-	return c.leaseEnd, c.stage == member
+	return c.leaseEnd, c.stage == inside
 }
 
 // Elapsed returns a reading on the scale of the lease.
@@ -361,7 +374,7 @@ func (c *Core) Elapsed(r Reading) time.Duration { return c.clock.at(r) }
 // shard held at the given epoch may leave.
 func (c *Core) MayAnswer(r Reading, shard uint32, epoch int64) bool {
 	s := c.shard(shard)
-	return c.stage == member && s != nil && s.epoch == epoch && (s.state == serving || s.state == vacating) && c.clock.at(r) < c.leaseEnd
+	return c.stage == inside && s != nil && s.epoch == epoch && (s.state == serving || s.state == vacating) && c.clock.at(r) < c.leaseEnd
 }
 
 // MayStart reports whether an event of the shard may start, and at which epoch.
@@ -373,13 +386,15 @@ func (c *Core) MayStart(r Reading, shard uint32) (epoch int64, ok bool) {
 	return s.epoch, true
 }
 
-// Owner returns who owns a shard as far as the node knows, an empty name if nobody does.
+// Owner returns who owns a shard as far as the node knows: [Nobody] too if it is one
+// that has not been seen renewing for longer than a node that lives takes.
 func (c *Core) Owner(shard uint32) (node NodeID, name string, epoch int64) {
 	s := c.shard(shard)
 	if s == nil {
 		return Nobody, "", 0
 	}
-	if p := c.peer(s.view.Owner); p != nil && !p.Ended {
+	// Measured up to the last map: a node that can't reach the database itself may still know the way.
+	if p := c.peer(s.view.Owner); p != nil && !p.Ended && c.mapAt-p.seen < p.TTL*3/5 {
 		return p.ID, p.Name, s.view.Epoch
 	}
 	return Nobody, "", s.view.Epoch
@@ -430,6 +445,7 @@ func (c *Core) calling(is func(Action) bool) *call {
 }
 
 func isRenew(a Action) bool { _, ok := a.(Renew); return ok }
+func isLook(a Action) bool  { _, ok := a.(Look); return ok }
 func isMark(a Action) bool  { _, ok := a.(Mark); return ok }
 func isTake(a Action) bool  { _, ok := a.(Take); return ok }
 
@@ -453,7 +469,7 @@ func (c *Core) reply(r Reply) {
 		if r.Err != nil {
 			c.holdOff = c.now + c.cfg.RenewEvery/4
 		}
-		if errors.Is(r.Err, ErrEnded) && c.stage == member {
+		if errors.Is(r.Err, ErrEnded) && c.stage == inside {
 			c.lose(fmt.Sprintf("the database refused it: %v", r.Err))
 			return
 		}
@@ -462,6 +478,8 @@ func (c *Core) reply(r Reply) {
 			c.registered(k, r)
 		case Renew:
 			c.renewed(k, r)
+		case Look:
+			c.looked(k, r)
 		case End:
 			c.ended(a, r)
 		case Mark:

@@ -1,5 +1,7 @@
 package cluster
 
+import "time"
+
 // join asks for an incarnation. Its predecessor has given up everything, so it is
 // ended in the same transaction, and nobody has to wait for its lease.
 func (c *Core) join() {
@@ -20,17 +22,17 @@ func (c *Core) registered(k call, r Reply) {
 		c.nextRenew = c.now + c.cfg.RenewEvery/2
 		return
 	}
-	c.stage, c.me, c.seq = member, r.Node, r.Seq
+	c.stage, c.me, c.seq = inside, r.Node, r.Seq
 	// What was seen of others before counts for nothing: after an outage of the
 	// database all of them look dead, and most are about to come back.
 	c.peers = nil
 	for i := range c.shards {
 		c.shards[i].at, c.shards[i].unsure = 0, false
 	}
-	c.lastRenew, c.holdOff = k.sent, 0
+	c.holdOff, c.stale, c.inRow, c.rowAt = 0, false, false, 0
 	c.extend(k)
 	c.nextRenew = c.now // only then do others, and does it itself, count it in
-	if c.stage == member {
+	if c.stage == inside {
 		c.learn(r.Map, k)
 	}
 }
@@ -49,20 +51,31 @@ func (c *Core) renew() {
 	if c.calling(isRenew) != nil || c.now < c.nextRenew {
 		return
 	}
-	c.lastRenew = c.now
 	c.call(c.cfg.RenewEvery, func(id CallID) Action { return Renew{Call: id, Node: c.me} })
 }
 
-// renewSoon has the map read before the next renewal is due.
-func (c *Core) renewSoon() {
-	if c.stage == member {
-		c.nextRenew = min(c.nextRenew, c.lastRenew+c.cfg.RenewEvery/4)
+// look reads the map if what is known of it turned out to be wrong. It says nothing of the lease.
+func (c *Core) look() {
+	if !c.stale || c.calling(isLook) != nil || c.now < max(c.lastLook+c.lookEvery(), c.holdOff) {
+		return
 	}
+	c.stale, c.lastLook = false, c.now
+	c.call(c.cfg.CallTimeout, func(id CallID) Action { return Look{id} })
+}
+
+func (c *Core) lookEvery() time.Duration { return c.cfg.RenewEvery / 20 }
+
+func (c *Core) looked(k call, r Reply) {
+	if r.Err != nil {
+		c.stale = true
+		return
+	}
+	c.learn(r.Map, k)
 }
 
 func (c *Core) marked(r Reply) {
-	if p := c.peer(c.me); p != nil && r.Err == nil {
-		p.Draining = true
+	if r.Err == nil {
+		c.inRow, c.rowAt = true, c.now
 	}
 }
 
@@ -79,7 +92,7 @@ func (c *Core) renewed(k call, r Reply) {
 	}
 	c.seq = r.Seq
 	c.extend(k)
-	if c.stage == member {
+	if c.stage == inside {
 		c.learn(r.Map, k)
 	}
 }
@@ -104,12 +117,16 @@ func (c *Core) learn(m *Map, k call) {
 			p.seen, p.ending = old.seen, old.ending
 			p.Ended = p.Ended || old.Ended
 		}
-		if n.ID == c.me && n.Draining {
-			c.draining = true
+		if n.ID == c.me && n.Draining != c.inRow && c.rowAt <= k.sent {
+			c.inRow, c.draining = n.Draining, n.Draining || c.leaving
 		}
 		peers = append(peers, p)
 	}
-	c.peers = peers
+	c.peers, c.mapAt = peers, c.boot
+	if me := c.peer(c.me); c.stage == inside && (me == nil || me.Ended) {
+		c.lose("the database knows it as ended")
+		return
+	}
 	for _, v := range m.Shards {
 		s := c.shard(v.Shard)
 		if s == nil || s.at > k.sent {
@@ -161,20 +178,16 @@ func (c *Core) ended(a End, r Reply) {
 		p.Ended = true
 	default: // it has renewed
 		p.seen = c.boot
-		c.renewSoon()
+		c.stale = true
 	}
 }
 
 // mark makes a drain that was asked of this node known to the others.
 func (c *Core) mark() {
-	if !c.draining || c.calling(isMark) != nil {
+	if !c.draining || c.inRow || c.calling(isMark) != nil {
 		return
 	}
-	if p := c.peer(c.me); p == nil || p.Draining {
-		return
-	}
-	c.call(c.cfg.RenewEvery, func(id CallID) Action { return Mark{Call: id, Node: c.me} })
-	c.renewSoon()
+	c.call(c.cfg.CallTimeout, func(id CallID) Action { return Mark{Call: id, Node: c.me} })
 }
 
 // end leaves once everything is given up.

@@ -126,7 +126,7 @@ func (c *Core) taken(a Take, r Reply) {
 		}
 	}
 	if len(got) < len(a.Claims) {
-		c.renewSoon()
+		c.stale = true
 	}
 	if len(got) == 0 {
 		return
@@ -134,7 +134,7 @@ func (c *Core) taken(a Take, r Reply) {
 	c.do(Serve{serve})
 	for i := range c.peers {
 		if p := &c.peers[i]; p.Name != c.cfg.Name && !p.Ended && c.silent(p) < p.TTL {
-			c.do(Tell{p.Name, Hint{c.me, c.cfg.Name, got}})
+			c.do(Tell{p.Name, Hint{c.me, c.cfg.Name, c.draining, got}})
 		}
 	}
 }
@@ -166,34 +166,34 @@ func (c *Core) released(a Release, r Reply) {
 			}
 		}
 		if s.unsure {
-			c.renewSoon()
+			c.stale = true
 		}
 	}
 	for _, k := range c.candidates {
 		if p := c.peer(k.id); p != nil && k.id != c.me && len(gone[k.id]) > 0 {
-			c.do(Tell{p.Name, Hint{c.me, c.cfg.Name, gone[k.id]}})
+			c.do(Tell{p.Name, Hint{c.me, c.cfg.Name, c.draining, gone[k.id]}})
 		}
 	}
 }
 
 // told takes in a hint. What it says of shards that the node holds is checked with the database.
 func (c *Core) told(h Hint) {
-	if c.stage != member {
-		return
-	}
-	known := c.peer(h.Node) != nil
+	p := c.peer(h.Node)
 	for _, v := range h.Shards {
 		s := c.shard(v.Shard)
 		if s == nil || v.Epoch <= s.view.Epoch {
 			continue
 		}
 		if s.state != absent {
-			c.renewSoon()
+			c.stale = true
 			continue
 		}
 		s.view, s.at, s.unsure = v, c.now, false
 	}
-	if !known {
+	switch {
+	case p != nil && h.Draining:
+		p.Draining = true
+	case p == nil:
 		c.peers = append(c.peers, peer{NodeState: NodeState{ID: h.Node, Name: h.Name, TTL: c.cfg.TTL}, seen: c.boot, hinted: true})
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "run the simulation with this seed alone, and show what happens")
-	simSeeds = flag.Int("sim.seeds", 10_000, "how many seeds to run the simulation with; a tenth of it with -short")
+	simSeeds = flag.Int("sim.seeds", 20_000, "how many seeds to run the simulation with; a tenth of it with -short")
 )
 
 func newWorld(seed uint64, broken defect) *world {

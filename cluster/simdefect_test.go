@@ -80,7 +80,7 @@ func (n *simNode) spoilAfter(in Input, actions []Action) []Action {
 			}
 		}
 	case takesLateReplies:
-		if !isReply || c.stage != member {
+		if !isReply || c.stage != inside {
 			break
 		}
 		for _, v := range r.Shards {

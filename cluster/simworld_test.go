@@ -298,6 +298,8 @@ func (n *simNode) act(a Action) {
 		ask(a.Call, func() Reply { return db.register(a) })
 	case Renew:
 		ask(a.Call, func() Reply { return db.renew(a) })
+	case Look:
+		ask(a.Call, func() Reply { return Reply{Call: a.Call, Map: db.read()} })
 	case End:
 		ask(a.Call, func() Reply { return db.end(a) })
 	case Mark:

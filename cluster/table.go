@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"time"
 )
@@ -46,3 +47,17 @@ var ErrEnded = errors.New("cluster: the node's lease was ended")
 
 // errUnanswered stands for the reply to a call that took too long. What it did is unknown.
 var errUnanswered = errors.New("cluster: no answer from the database in time")
+
+// table is the lease tables of one database. Each method is one transaction, or
+// several of which the first few may be carried out alone. An error that is not
+// [ErrEnded] leaves open what was done.
+type table interface {
+	register(ctx context.Context, name string, replaces NodeID) (NodeID, int64, *Map, error)
+	renew(ctx context.Context, me NodeID, report []byte) (int64, *Map, error)
+	look(ctx context.Context) (*Map, error)
+	end(ctx context.Context, n NodeID, seq int64) (bool, error)
+	mark(ctx context.Context, me NodeID) error
+	take(ctx context.Context, me NodeID, claims []Claim) ([]ShardState, error)
+	release(ctx context.Context, me NodeID, claims []Claim) ([]ShardState, error)
+	confirm(ctx context.Context, me NodeID, claims []Claim) (lost []uint32, err error)
+}
