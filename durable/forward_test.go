@@ -496,3 +496,40 @@ func TestPeersRefusesWhatIsNoEvent(t *testing.T) {
 		}
 	}
 }
+
+// A node that is ending, or has ended, or can't find a place itself, does not run what
+// it is passed: the event goes to whoever has the object next.
+func TestEventsOfANodeThatEnds(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, a *node){
+		"closed": func(t *testing.T, a *node) { a.Close() },
+		"shutting down": func(t *testing.T, a *node) {
+			hold := make(chan struct{})
+			t.Cleanup(func() { close(hold) })
+			go do(t.Context(), a.obj("x"), func(context.Context, *Obj) error { <-hold; return nil })
+			synctest.Wait()
+			go a.Shutdown(t.Context())
+			synctest.Wait()
+		},
+		"lost": func(t *testing.T, a *node) {
+			a.mu.Lock()
+			a.lost = errors.New("the test has taken the map away")
+			a.mu.Unlock()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newTown(t, nil, nil, "a", "b", "c")
+				w.giveAll("a")
+				b := w.nodes["b"]
+				shard := shardOfStub(b.obj("x"))
+				b.believe(shard)
+				end(t, w.nodes["a"])
+				w.give(shard, "c")
+				must(t, t.Context(), b.obj("x"), func(ctx context.Context, o *Obj) error { return o.inc(ctx, "n") })
+				if len(b.missed) != 1 {
+					t.Errorf("refusals %v, want one", b.missed)
+				}
+			})
+		})
+	}
+}

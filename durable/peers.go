@@ -38,8 +38,7 @@ func (rt *Runtime) servePeer(w http.ResponseWriter, r *http.Request) {
 	default:
 		registered = n.class.opts.Errors
 		err = rt.serveEvent(n, &env, r, out)
-		var e *Error
-		if errors.Is(err, ErrShutdown) && errors.As(err, &e) && e.Retryable && !e.Remote { // others may have the object soon
+		if !out.begun && rt.ends(err) { // others may have the object soon
 			err = &NotOwnerError{ID: ID{n.number, [32]byte(env.ID)}}
 		}
 	}
@@ -54,6 +53,15 @@ func (rt *Runtime) servePeer(w http.ResponseWriter, r *http.Request) {
 	code, _ := errorStatus(err)
 	w.Header().Set(errorHeader, head)
 	w.WriteHeader(code)
+}
+
+// ends reports whether err says that an event did not start since the runtime ends.
+func (rt *Runtime) ends(err error) bool {
+	if err == ErrClosed {
+		return true
+	}
+	e, ok := err.(*Error)
+	return ok && errors.Is(e, ErrShutdown) && e.Retryable && !e.Remote
 }
 
 func (rt *Runtime) serveEvent(n *namespace, env *envelope, r *http.Request, out *peerAnswer) error {

@@ -58,6 +58,7 @@ type node struct {
 	mu     sync.Mutex
 	stale  map[uint32]*tenure // what it believes instead of the truth, until a refusal
 	down   error              // what requests to it fail with
+	lost   error              // what its Locate fails with
 	missed []error
 	unsaid chan struct{} // closed when Shards changes
 }
@@ -167,8 +168,11 @@ func (n *node) believe(shard uint32) {
 func (n *node) Locate(ctx context.Context, o store.Object) (*durable.Place, error) {
 	for {
 		n.mu.Lock()
-		e := n.stale[shardOf(o)]
+		e, lost := n.stale[shardOf(o)], n.lost
 		n.mu.Unlock()
+		if lost != nil {
+			return nil, lost
+		}
 		n.town.mu.Lock()
 		if e == nil {
 			e = n.town.owners[shardOf(o)]

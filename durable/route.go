@@ -51,6 +51,9 @@ func (s *Stub) route(ev *event, via *origin, here func(ev *event, o *object) err
 		if o == nil {
 			var err error
 			if place, err = rt.locate(ev, s); err != nil {
+				if arrived && ev.caller.Err() == nil && !errors.Is(err, ErrOverloaded) {
+					err = &NotOwnerError{ID: s.id} // and whoever passed it on looks elsewhere
+				}
 				return err
 			}
 			if place.Lease != nil {
