@@ -229,3 +229,33 @@ func TestNewWantsAKey(t *testing.T) {
 	}()
 	accounts.New(b.Runtime.Runtime, nil)
 }
+
+// Processes that share a secret share what is sealed, and a secret can be changed.
+func TestSecretKey(t *testing.T) {
+	const first, second = "the first secret", "the second one"
+	b, ctx := newBed(t), t.Context()
+	ann, _ := b.add("ann")
+	sealed := func(key *accounts.Key) *accounts.Accounts { return accounts.New(b.Runtime.Runtime, key) }
+	if err := sealed(accounts.SecretKey(first)).SetCredential(ctx, ann.ID, credential); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		key  *accounts.Key
+		want error
+	}{
+		{"the same secret", accounts.SecretKey(first), nil},
+		{"a new one, and the old one", accounts.SecretKey(second, first), nil},
+		{"a new one alone", accounts.SecretKey(second), accounts.ErrKey},
+	} {
+		if got, err := sealed(c.key).Credential(ctx, ann.ID); !errors.Is(err, c.want) || (err == nil) != (got == credential) {
+			t.Errorf("%s: %v, %v, want %v", c.name, got, err, c.want)
+		}
+	}
+	if err := sealed(accounts.SecretKey(second, first)).SetCredential(ctx, ann.ID, credential); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sealed(accounts.SecretKey(first)).Credential(ctx, ann.ID); !errors.Is(err, accounts.ErrKey) {
+		t.Errorf("sealed under the new secret, the old one opens it: %v", err)
+	}
+}

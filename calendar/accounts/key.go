@@ -3,7 +3,9 @@ package accounts
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,7 +23,8 @@ const sealVersion = 1
 
 // Key is what credentials are sealed under. It may be used by any goroutine.
 type Key struct {
-	path string // "" for one in memory
+	path string        // "" for one in memory
+	old  []cipher.AEAD // that open what was sealed before
 
 	mu   sync.Mutex  // guards aead
 	aead cipher.AEAD // nil until it is needed
@@ -34,6 +37,25 @@ func KeyFile(path string) *Key { return &Key{path: path} }
 
 // MemoryKey returns a new key that is never written anywhere.
 func MemoryKey() *Key { return &Key{aead: newAEAD(newKey())} }
+
+// SecretKey returns a key that is derived from a secret that several processes share.
+// What was sealed under one of the old secrets it still opens. Secrets should be random:
+// nothing here makes guessing slow.
+func SecretKey(secret string, old ...string) *Key {
+	k := &Key{aead: newAEAD(derive(secret))}
+	for _, s := range old {
+		k.old = append(k.old, newAEAD(derive(s)))
+	}
+	return k
+}
+
+func derive(secret string) []byte {
+	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "perdure credentials 1", keySize)
+	if err != nil {
+		panic(err) // only for a length that is too great
+	}
+	return key
+}
 
 func newKey() []byte {
 	key := make([]byte, keySize)
@@ -73,6 +95,9 @@ func (k *Key) open(purpose, id string, sealed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: sealed by another version of this program", ErrKey)
 	}
 	text, err := aead.Open(nil, nil, sealed[1:], additional(purpose, id))
+	for i := 0; err != nil && i < len(k.old); i++ {
+		text, err = k.old[i].Open(nil, nil, sealed[1:], additional(purpose, id))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: it was sealed under another key than that of %s: put the old file back, or log in again", ErrKey, k.where())
 	}

@@ -136,7 +136,7 @@ func (w *Worker) addUser(r *http.Request) (any, error) {
 		return nil, err
 	}
 	// The single user is none any more: see enterMe.
-	if err := w.visits.expel(r.Context(), accounts.Me); err != nil {
+	if err := w.expel(r.Context(), accounts.Me); err != nil {
 		w.log.LogAttrs(r.Context(), slog.LevelWarn, "requests of before the first user have not ended yet", slog.Any("error", err))
 	}
 	// The user is there, and the token can't be shown twice: what is missing are samples.
@@ -188,7 +188,7 @@ func (w *Worker) setCredential(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if w.calendar != nil { // other calendars, from now on
-		w.calendar.Forget(u.ID)
+		w.calendar.Forget(u.ID) // elsewhere it is found to be out of date
 		w.news.add(written, calendar.Change{User: u.ID, Calendars: true})
 	}
 	return shown([]accounts.User{u})[0], nil

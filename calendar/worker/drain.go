@@ -50,6 +50,10 @@ func (q *running) end() <-chan struct{} {
 	return q.ending
 }
 
+// Announce has /health say from now on that this server is about to end, so that nobody
+// sends it new work. It takes requests as before.
+func (w *Worker) Announce() { w.leaving.Store(true) }
+
 // Drain is the first step of an end in good order: requests but those to /health are
 // refused from now on, MCP's streams end, and Drain returns when those that run have ended.
 // When ctx ends, what runs of MCP is cut off, and Drain returns ctx's error. The runtime may

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,10 +22,9 @@ func (w *Worker) removeUser(ctx context.Context, nameOrID string, purge bool) (a
 	if err != nil {
 		return u, err
 	}
-	if err := w.visits.expel(ctx, u.ID); err != nil {
+	if err := w.expel(ctx, u.ID); err != nil {
 		return u, fmt.Errorf("wait for the user's requests: %w", err)
 	}
-	w.forget(u.ID)
 	if !purge {
 		return u, nil
 	}
@@ -32,6 +32,23 @@ func (w *Worker) removeUser(ctx context.Context, nameOrID string, purge bool) (a
 		return u, fmt.Errorf("purge user %s: %w", u.ID, err)
 	}
 	return u, nil
+}
+
+// Expel ends the requests that run in this process on behalf of a user who has been
+// removed, waits for their end, and frees what is in memory of the user.
+func (w *Worker) Expel(ctx context.Context, id string) error {
+	err := w.visits.expel(ctx, id)
+	w.forget(id)
+	return err
+}
+
+// expel is Expel in all processes.
+func (w *Worker) expel(ctx context.Context, id string) error {
+	err := w.Expel(ctx, id)
+	if w.opts.Elsewhere != nil {
+		err = errors.Join(err, w.opts.Elsewhere(ctx, id))
+	}
+	return err
 }
 
 // forget frees what is in memory of a user.

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/perdure/perdure/calendar"
@@ -86,6 +87,10 @@ type Options struct {
 	// Key seals users' credentials. Default: one in memory, so that they are lost with it.
 	Key *accounts.Key
 
+	// Elsewhere, if not nil, calls [Worker.Expel] in all other processes that serve the
+	// same data, and returns when that is done everywhere.
+	Elsewhere func(ctx context.Context, user string) error
+
 	// DAV serves calendars at /dav/.
 	DAV bool
 
@@ -138,6 +143,7 @@ type Worker struct {
 	davDoor    door
 	mcpDoor    door
 	running    running
+	leaving    atomic.Bool
 	streams    context.Context // of those of MCP: ends with Drain
 	endStreams context.CancelFunc
 }
@@ -245,7 +251,7 @@ func (w *Worker) health(rw http.ResponseWriter, r *http.Request) {
 			h.Status = "broken"
 		}
 	default:
-		if w.running.isEnding() {
+		if w.running.isEnding() || w.leaving.Load() {
 			code, h.Status = http.StatusServiceUnavailable, "draining"
 		}
 	}

@@ -141,7 +141,7 @@ func (n *node) RoundTrip(r *http.Request) (*http.Response, error) {
 	var sent atomic.Bool
 	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	out := r.WithContext(ctx)
-	out.URL = &url.URL{Scheme: "https", Host: n.addr, Path: r.URL.Path}
+	out.URL = &url.URL{Scheme: "https", Host: n.addr, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
 	out.Host = serverName
 	resp, err := n.t.client.RoundTrip(out)
 	switch {
