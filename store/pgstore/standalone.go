@@ -33,7 +33,6 @@ func (s *Store) startAlone(ctx context.Context) error {
 			return err
 		}
 		a.nodes = append(a.nodes, n.ID)
-		began := time.Now()
 		if err := d.takeAll(ctx, n.ID); err != nil {
 			d.EndNode(context.WithoutCancel(ctx), n.ID, -1)
 			cancel()
@@ -43,7 +42,7 @@ func (s *Store) startAlone(ctx context.Context) error {
 		a.done = append(a.done, done)
 		go func() {
 			defer close(done)
-			a.keep(life, d, n.ID, began)
+			a.keep(life, d, n.ID)
 		}()
 	}
 	s.alone = a
@@ -131,30 +130,34 @@ func (d *Database) takeAll(ctx context.Context, me int64) error {
 	return nil
 }
 
-// keep renews a lease until the context ends. Others may take the shards when it has run
-// out: then the store is broken, since what has been read of it may be out of date.
-func (a *standalone) keep(ctx context.Context, d *Database, me int64, renewed time.Time) {
-	lease := a.s.opts.Lease
+// keep renews a lease until the context ends or the lease is another's.
+func (a *standalone) keep(ctx context.Context, d *Database, me int64) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(lease / 4):
+		case <-time.After(a.s.opts.Lease / 4):
 		}
-		began := time.Now()
-		_, err := d.Renew(ctx, me, nil, 1<<62)
-		switch {
-		case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
+		if !a.keepOnce(ctx, d, me) {
 			return
-		case errors.Is(err, ErrEnded):
-			a.s.fail(fmt.Errorf("%s: another process has taken the shards over", d))
-			return
-		case err == nil:
-			renewed = began
-		default:
-			a.s.log.Warn("lease not renewed", "err", err, "since", time.Since(renewed))
 		}
 	}
+}
+
+// keepOnce renews a lease. Others may take the shards when it has run out: then the store
+// is broken, since what has been read of it may be out of date.
+func (a *standalone) keepOnce(ctx context.Context, d *Database, me int64) (goOn bool) {
+	_, err := d.Renew(ctx, me, nil, 1<<62)
+	switch {
+	case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
+		return false
+	case errors.Is(err, ErrEnded):
+		a.s.fail(fmt.Errorf("%s: another process has taken the shards over", d))
+		return false
+	case err != nil:
+		a.s.log.Warn("lease not renewed", "err", err)
+	}
+	return true
 }
 
 // stop gives up the leases.

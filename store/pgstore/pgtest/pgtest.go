@@ -212,6 +212,17 @@ func (s *Server) run(name string, args ...string) error {
 	return nil
 }
 
+// AsServer has a command run as the user that the server runs as, and gives it a folder.
+func (s *Server) AsServer(cmd *exec.Cmd, dir string) error {
+	asServer(cmd)
+	for _, path := range []string{dir, filepath.Dir(dir)} { // as far as t.TempDir makes them
+		if err := os.Chmod(path, 0o755); err != nil {
+			return err
+		}
+	}
+	return own(dir)
+}
+
 // Start starts the server after Stop, on the same port, and waits until it takes
 // connections.
 func (s *Server) Start() error {
