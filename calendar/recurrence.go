@@ -10,11 +10,12 @@ import (
 	"github.com/perdure/perdure/calendar/ical"
 )
 
-// setRecurrence writes a rule, or takes one away. What was said about occurrences that
-// the event does not have any more goes: an override that stays would be shown as one
+// setRecurrence writes a rule, or takes one away. was is what the caller may have read: what
+// of it is sent back stays as the event's move has left it. What was said about occurrences
+// that the event does not have any more goes: an override that stays would be shown as one
 // more occurrence.
 // Local times among the exceptions are read in the zone read.
-func setRecurrence(cal *ical.Calendar, comp *ical.Component, r *Recurrence, zone, read *time.Location) error {
+func setRecurrence(cal *ical.Calendar, comp *ical.Component, r, was *Recurrence, zone, read *time.Location) error {
 	if r == nil {
 		for _, name := range []string{"RRULE", "RDATE", "EXRULE", "EXDATE"} {
 			comp.Remove(name)
@@ -25,7 +26,6 @@ func setRecurrence(cal *ical.Calendar, comp *ical.Component, r *Recurrence, zone
 	if err != nil {
 		return invalid("recurrenceRule", "this event has no start that can be read; send start as well.")
 	}
-	was := readRecurrence(cal, comp, zone)
 	if !r.sameRule(was) {
 		rule, err := r.rule(start, zone)
 		if err != nil {
@@ -169,14 +169,7 @@ func exDate(s string, start ical.Time, zone *time.Location, cal *ical.Calendar) 
 // occurrences that its rule does not make.
 func pruneOverrides(cal *ical.Calendar, comp *ical.Component, zone *time.Location) error {
 	uid := comp.Text("UID")
-	bare := ical.New("")
-	for _, tz := range cal.Components("VTIMEZONE") {
-		bare.AddComponent(tz.Clone())
-	}
-	master := comp.Clone()
-	master.Remove("EXDATE")
-	bare.AddComponent(master)
-	set := ical.NewObject(bare, zone)
+	set := ical.NewObject(alone(cal, comp, "EXDATE"), zone)
 	recurs := comp.Property("RRULE") != nil || comp.Property("RDATE") != nil
 	has := func(t ical.Time) (bool, error) {
 		if !recurs {
@@ -210,6 +203,21 @@ func pruneOverrides(cal *ical.Calendar, comp *ical.Component, zone *time.Locatio
 		writeTimes(comp, p, times, kept)
 	}
 	return nil
+}
+
+// alone is a calendar with one component of another, less some properties, and the zones
+// in which it is read.
+func alone(cal *ical.Calendar, comp *ical.Component, without ...string) *ical.Calendar {
+	out := ical.New("")
+	for _, tz := range cal.Components("VTIMEZONE") {
+		out.AddComponent(tz.Clone())
+	}
+	comp = comp.Clone()
+	for _, name := range without {
+		comp.Remove(name)
+	}
+	out.AddComponent(comp)
+	return out
 }
 
 // writeTimes replaces the values of an EXDATE or RDATE line; without any the line goes.

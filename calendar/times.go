@@ -242,28 +242,40 @@ func (s *schedule) form(was ical.Time, read *time.Location, start written) form 
 }
 
 // shift moves a series along with its start: the exceptions, the further dates, the
-// overrides, and the parts of its rule that name the day.
-func (s *schedule) shift(was, is ical.Time) error {
+// overrides, and its rule, of which the days follow if they are to.
+func (s *schedule) shift(was, is ical.Time, days bool) error {
 	if was == is || was.IsZero() {
 		return nil
 	}
+	before := s.comp.Clone()
+	before.SetTime("DTSTART", was)
+	if err := s.shiftRule(was, is, days); err != nil {
+		return err
+	}
+	m := s.newMove(before, was, is)
 	for _, name := range []string{"EXDATE", "RDATE"} {
 		for _, p := range s.comp.Properties(name) {
 			times, err := p.Times()
 			if err != nil {
 				continue // a PERIOD, or broken: kept as it is
 			}
-			now := make([]ical.Time, len(times))
-			for i, t := range times {
-				now[i] = s.moved(t, was, is)
+			var now []ical.Time
+			for _, t := range times {
+				if name == "RDATE" {
+					now = append(now, s.moved(t, was, is))
+				} else if to, ok := m.of(t); ok {
+					now = append(now, to)
+				}
 			}
 			writeTimes(s.comp, p, times, now)
 		}
 	}
 	for _, c := range overrides(s.cal, s.comp.Text("UID")) {
-		s.shiftOverride(c, was, is)
+		if err := s.shiftOverride(c, m); err != nil {
+			return err
+		}
 	}
-	return s.shiftRule(was, is)
+	return nil
 }
 
 // moved is where the move from was to is takes another time of the series.
@@ -290,22 +302,30 @@ func (s *schedule) moved(t, was, is ical.Time) ical.Time {
 }
 
 // shiftOverride moves an override with its series. One that had a time of its own keeps it.
-func (s *schedule) shiftOverride(c *ical.Component, was, is ical.Time) {
+func (s *schedule) shiftOverride(c *ical.Component, m *move) error {
+	was, is := m.was, m.is
 	id, err := c.Time("RECURRENCE-ID")
 	if err != nil {
-		return
+		return nil
+	}
+	to, ok := m.of(id)
+	if !ok {
+		return invalid("start", "the occurrence of %s was changed by itself, and the series has none in its place with the new start; send recurrenceRule as well.",
+			recurrenceID(s.cal, id, s.zone))
 	}
 	start, err := c.Time("DTSTART")
 	idAt, _ := s.cal.Instant(id, s.zone)
 	startAt, _ := s.cal.Instant(start, s.zone)
-	c.SetTime("RECURRENCE-ID", s.moved(id, was, is))
+	c.SetTime("RECURRENCE-ID", to)
 	if err != nil || !idAt.Equal(startAt) || start.Date != id.Date {
-		return
+		return nil
 	}
 	end, endErr := c.Time("DTEND")
-	c.SetTime("DTSTART", s.moved(start, was, is))
+	c.SetTime("DTSTART", to)
 	if endErr == nil && was.Date == is.Date {
-		c.SetTime("DTEND", s.moved(end, was, is))
+		now := s.moved(end, was, is)
+		now.Wall = now.Wall.Add(to.Wall.Sub(s.moved(id, was, is).Wall))
+		c.SetTime("DTEND", now)
 	} else if endErr == nil {
 		c.Remove("DTEND")
 		if d, err := s.comp.Duration("DURATION"); err == nil {
@@ -316,11 +336,12 @@ func (s *schedule) shiftOverride(c *ical.Component, was, is ical.Time) {
 			c.SetTime("DTEND", now)
 		}
 	}
+	return nil
 }
 
 // shiftRule follows a move to another day. Only what can't be meant otherwise is
 // changed: else the caller has to send the rule.
-func (s *schedule) shiftRule(was, is ical.Time) error {
+func (s *schedule) shiftRule(was, is ical.Time, follow bool) error {
 	p := s.comp.Property("RRULE")
 	if p == nil {
 		return nil
@@ -347,7 +368,7 @@ func (s *schedule) shiftRule(was, is ical.Time) error {
 		}
 	}
 	days := int(ical.DateOf(is.Wall.Date()).Wall.Sub(ical.DateOf(was.Wall.Date()).Wall).Hours()) / 24
-	if days != 0 && !followDay(rule, was.Wall, is.Wall, days) {
+	if follow && days != 0 && !followDay(rule, was.Wall, is.Wall, days) {
 		return invalid("start", "the series' rule names days that do not fit the new start; send recurrenceRule as well.")
 	}
 	if old.String() != rule.String() {

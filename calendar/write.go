@@ -27,22 +27,9 @@ func (e *edit) apply() error {
 	if err := e.permitted(); err != nil {
 		return err
 	}
+	was := readRecurrence(e.cal, comp, e.zone) // what the caller may be sending back
 	if c.moves() {
-		s := &schedule{e.cal, comp, c, e.zone}
-		was, is, err := s.apply()
-		if err != nil {
-			return err
-		}
-		if e.master && comp.Property("RRULE") != nil && c.Recurrence.Set {
-			p := comp.Property("RRULE") // about to be replaced: it need not follow
-			value := p.Value()
-			comp.RemoveProperty(p)
-			err = s.shift(was, is)
-			comp.SetValue("RRULE", value)
-		} else if e.master {
-			err = s.shift(was, is)
-		}
-		if err != nil {
+		if err := e.move(was); err != nil {
 			return err
 		}
 	}
@@ -57,7 +44,7 @@ func (e *edit) apply() error {
 				return err
 			}
 		}
-		if err := setRecurrence(e.cal, comp, c.Recurrence.Value, e.zone, read); err != nil {
+		if err := setRecurrence(e.cal, comp, c.Recurrence.Value, was, e.zone, read); err != nil {
 			return err
 		}
 	}
@@ -108,6 +95,30 @@ func (e *edit) apply() error {
 	}
 	e.cal.EnsureTimezones()
 	return nil
+}
+
+// move changes the time, and with that of a series what was said about its occurrences.
+// A rule that is sent along names its days itself. One that is sent back as it was read
+// ends with the same occurrence, and a new one says nothing about the occurrences before.
+func (e *edit) move(known *Recurrence) error {
+	s := &schedule{e.cal, e.comp, e.change, e.zone}
+	was, is, err := s.apply()
+	if err != nil || !e.master {
+		return err
+	}
+	sent := e.change.Recurrence
+	p := e.comp.Property("RRULE")
+	switch {
+	case p == nil || !sent.Set:
+		return s.shift(was, is, true)
+	case sent.Value != nil && sent.Value.sameRule(known):
+		return s.shift(was, is, false)
+	}
+	value := p.Value()
+	e.comp.RemoveProperty(p)
+	err = s.shift(was, is, false)
+	e.comp.SetValue("RRULE", value)
+	return err
 }
 
 // permitted refuses what an attendee can't change in another's meeting: the organizer's
