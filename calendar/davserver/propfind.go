@@ -42,7 +42,12 @@ func (sel *selection) of(r *resource) []property {
 		}
 		return props
 	case sel.all:
-		names = append(r.names(false), sel.include...)
+		names = r.names(false)
+		for _, n := range sel.include {
+			if !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
 	}
 	props := make([]property, 0, len(names))
 	for _, n := range names {

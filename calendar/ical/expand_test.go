@@ -220,7 +220,8 @@ func TestExpandBoundsWithFractions(t *testing.T) {
 	}
 }
 
-// Rules that never end, or began long ago, or never come, answer at once.
+// Rules that never end, or began long ago, or never come, answer at once: within the steps
+// that are allowed, where counting from the start would take a thousand million.
 func TestExpandIsBounded(t *testing.T) {
 	from, to := at(t, "20261123T000000Z"), at(t, "20261124T000000Z")
 	for _, tc := range []struct {
@@ -241,19 +242,13 @@ func TestExpandIsBounded(t *testing.T) {
 			"BYMINUTE=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,47,48,49,50,51,52,53,54,55,56,57,58,59;BYSECOND=0,30", 2880, ""},
 	} {
 		cal := parse(t, object("DTSTART:19700101T000000Z\nRRULE:"+tc.rule))
-		start := time.Now()
 		res := Expand(cal, from, to, nil, nil)
-		took := time.Since(start)
 		cut := ""
 		if res.Truncated != nil {
 			cut = res.Truncated.What
 		}
 		if len(res.Instances) != tc.n || cut != tc.cut {
 			t.Errorf("%s: %d instances, truncated by %q, want %d, %q", tc.rule, len(res.Instances), cut, tc.n, tc.cut)
-		}
-		// A hundred times what it takes: this is about hours against milliseconds.
-		if took > 5*time.Second {
-			t.Errorf("%s took %v", tc.rule, took)
 		}
 		if len(res.Instances) > 0 && res.Instances[0].Start.Sub(from) >= 7*time.Second && tc.n == 10_000 {
 			t.Errorf("%s: first instance is %v", tc.rule, res.Instances[0].Start)
