@@ -98,7 +98,7 @@ func TestTLS(t *testing.T) {
 // costs no error, although net/http takes PROPFIND for a method that it must not repeat.
 func TestKeepAlive(t *testing.T) {
 	var opened atomic.Int32
-	var conns []net.Conn
+	conns := make(chan net.Conn, 16)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := r.Header["Idempotency-Key"]; ok {
 			t.Error("Idempotency-Key was sent")
@@ -109,7 +109,7 @@ func TestKeepAlive(t *testing.T) {
 	srv.Config.ConnState = func(conn net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			opened.Add(1)
-			conns = append(conns, conn)
+			conns <- conn
 		}
 	}
 	srv.Start()
@@ -129,7 +129,7 @@ func TestKeepAlive(t *testing.T) {
 	if n := opened.Load(); n != 1 {
 		t.Errorf("5 requests took %d connections, want 1", n)
 	}
-	conns[0].Close()
+	(<-conns).Close()
 	version()
 	if n := opened.Load(); n != 2 {
 		t.Errorf("%d connections after one was closed, want 2", n)
