@@ -4,7 +4,7 @@ GO ?= go
 # Packages whose tests run under the race detector too.
 RACE = ./durable/... ./store/... ./calendar/... ./cmd/...
 
-.PHONY: test build fuzz bench
+.PHONY: test e2e build fuzz bench
 
 # test is everything that must pass: formatting, vet, all tests (conformance, crash,
 # fuzz seeds, the corpus against a real process), and the same under the race detector.
@@ -16,6 +16,14 @@ test:
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/perdure
 	$(GO) test -count=1 ./...
 	$(GO) test -count=1 -race -short $(RACE)
+	$(MAKE) e2e
+
+# e2e runs the client libraries of assistants, the inspector and the protocol's
+# conformance suite against the built program.
+e2e:
+	cd e2e && npm ci --no-progress --loglevel=error
+	CGO_ENABLED=0 $(GO) build -o e2e/bin/ ./cmd/perdure ./e2e/conformance
+	cd e2e && npm test
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags=-s -o bin/perdure ./cmd/perdure

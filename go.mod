@@ -57,3 +57,5 @@ require (
 	golang.org/x/tools v0.52.0 // indirect
 	google.golang.org/protobuf v1.33.0 // indirect
 )
+
+ignore ./e2e/node_modules
