@@ -9,6 +9,9 @@ import (
 // compare as text.
 const stateless = "2026-07-28"
 
+// primed is the first revision whose streams may begin with an event that is only a number.
+const primed = "2025-11-25"
+
 const (
 	versionHeader   = "Mcp-Protocol-Version"
 	sessionHeader   = "Mcp-Session-Id"

@@ -31,7 +31,7 @@ import (
 
 // logRecord is what is known of the events in storage.
 type logRecord struct {
-	// The standalone stream has the events First … Next-1, numbered from 0. A client that
+	// The standalone stream has the events First … Next-1, numbered from 1. A client that
 	// names no event gets those from Unsent on: the others were sent on a stream that was
 	// open. Of those before Offered some client may know.
 	First   int64 `cbor:"1,keyasint"`
@@ -51,6 +51,9 @@ type savedStream struct {
 	Pieces int    `cbor:"3,keyasint"`
 	Bytes  int64  `cbor:"4,keyasint"`
 }
+
+// newLog is that of a new session. Number 0 is for clients that have seen nothing.
+func newLog() logRecord { return logRecord{First: 1, Next: 1, Unsent: 1, Offered: 1} }
 
 const (
 	maxSavedStreams = 32
@@ -157,7 +160,7 @@ func (s *mcpSession) Replay(ctx context.Context, q replay) ([][]byte, error) {
 	if q.Stream != "" {
 		return s.replayStream(ctx, q)
 	}
-	if q.After+1 < s.log.First || q.After >= s.log.Next && q.After >= 0 {
+	if q.After+1 < s.log.First || q.After >= s.log.Next {
 		return nil, errDropped
 	}
 	var out [][]byte

@@ -28,3 +28,14 @@ func Quiet(ctx context.Context, stub *durable.Stub) bool {
 	}
 	return false
 }
+
+// Index returns the sessions in a user's index.
+func Index(ctx context.Context, stub *durable.Stub) (all []string, err error) {
+	err = durabletest.Run(ctx, stub, func(_ context.Context, _ *durable.State, u *mcpUser) error {
+		for id := range u.sessions {
+			all = append(all, id)
+		}
+		return nil
+	})
+	return all, err
+}

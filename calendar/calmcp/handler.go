@@ -47,9 +47,12 @@ type HandlerOptions struct {
 	// for the longest time ends for one more. Default: 256.
 	MaxSessions int
 
-	// MaxStreams is how many requests of one session, and how many stateless requests of one
+	// MaxStreams is how many requests of one session, and how many subscriptions/listen of one
 	// user, may be under way, open streams counted in; more are answered 429. Default: 64.
 	MaxStreams int
+
+	// MaxCalls is how many other requests without a session of one user may be. Default: 512.
+	MaxCalls int
 
 	// MaxSubscriptions is how many resources a session may have subscribed to. Default: 256.
 	MaxSubscriptions int
@@ -79,6 +82,7 @@ func (o HandlerOptions) withDefaults() HandlerOptions {
 	orDefault(&o.SessionTTL, 7*24*time.Hour)
 	orDefault(&o.MaxSessions, 256)
 	orDefault(&o.MaxStreams, 64)
+	orDefault(&o.MaxCalls, 512)
 	orDefault(&o.MaxSubscriptions, 256)
 	orDefault(&o.MaxBodyBytes, 4<<20)
 	orDefault(&o.LogEvents, 512)

@@ -86,7 +86,7 @@ const (
 )
 
 func newSession(ctx context.Context, st *durable.State, link *Link) (*mcpSession, error) {
-	s := &mcpSession{st: st, link: link, instance: rand.Uint64(), subs: map[string]subscription{}, gets: map[string]*hold{}}
+	s := &mcpSession{st: st, link: link, instance: rand.Uint64(), log: newLog(), subs: map[string]subscription{}, gets: map[string]*hold{}}
 	rec := new(sessionRecord)
 	found, err := st.Storage().Get(ctx, sessionKey, rec)
 	if err != nil || !found {
@@ -179,6 +179,13 @@ func (s *mcpSession) enter(limit int) bool {
 	return true
 }
 
+// stay keeps counting a request of which a part goes on.
+func (s *mcpSession) stay() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests++
+}
+
 func (s *mcpSession) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,7 +242,7 @@ func (s *mcpSession) use(ctx context.Context, h *Handler) error {
 // enterIndex enters the session in the index of its user, and ends those that it replaces there.
 func (s *mcpSession) enterIndex(ctx context.Context, h *Handler, now int64) error {
 	user := s.owner()
-	ended, err := durable.Call(ctx, s.index(), (*mcpUser).Enter, entry{Session: s.id(), Used: now, Max: h.opts.MaxSessions})
+	ended, err := durable.Call(ctx, s.index(), (*mcpUser).Enter, entry{s.id(), sessionEntry{now, s.sse}, h.opts.MaxSessions})
 	if err != nil {
 		return err
 	}
@@ -328,7 +335,7 @@ func (s *mcpSession) end(ctx context.Context, leave bool) error {
 			return err
 		}
 	}
-	s.rec, s.log, s.subs = nil, logRecord{}, map[string]subscription{}
+	s.rec, s.log, s.subs = nil, newLog(), map[string]subscription{}
 	if err := s.st.Storage().DeleteAll(ctx); err != nil {
 		return fmt.Errorf("delete session: %w", err)
 	}

@@ -24,12 +24,17 @@ type hold struct {
 
 // get serves GET: the standalone stream, or one that the client resumes.
 func (s *mcpSession) get(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
-	streamID, _, resumes := strings.Cut(r.Header.Get(lastEventHeader), "_")
-	if !resumes && r.Header.Get(lastEventHeader) == "" {
+	last := r.Header.Get(lastEventHeader)
+	streamID, _, _ := strings.Cut(last, "_")
+	var prime []byte
+	if last == "" {
 		// Without a number the SDK replays all there is. What was given to somebody before is
 		// not wanted again, and what was dropped would be an error.
-		if from := max(s.log.Unsent, s.log.First); from > 0 {
-			r.Header.Set(lastEventHeader, "_"+strconv.FormatInt(from-1, 10))
+		last = "_" + strconv.FormatInt(max(s.log.Unsent, s.log.First)-1, 10)
+		r.Header.Set(lastEventHeader, last)
+		if r.Header.Get(versionHeader) >= primed {
+			// So that it has a number to come back with, whatever it will have received.
+			prime = []byte("event: prime\nid: " + last + "\ndata: \n\n")
 		}
 	}
 	l := s.live
@@ -57,6 +62,7 @@ func (s *mcpSession) get(ctx context.Context, w http.ResponseWriter, r *http.Req
 			return nil
 		}
 		out := newQueue(w, cancel)
+		out.first = prime
 		l.handler.ServeHTTP(out, r.WithContext(&waiting{Context: hang, begin: out.begin}))
 		close(me.released)
 		out.close()
@@ -255,12 +261,14 @@ func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Re
 // handOn makes calls whose answer nobody waits for part of a new event, which stays until
 // they are answered.
 func (s *mcpSession) handOn(ctx context.Context, l *live, p *post, number string, become func(context.Context)) error {
+	s.stay()
 	var once sync.Once
 	alone := func() { once.Do(func() { become(nil) }) }
 	stop := context.AfterFunc(l.life, alone) // the event may never run
 	err := s.st.WaitUntil(ctx, func(ctx context.Context) error {
 		defer stop()
 		defer l.leave(number)
+		defer s.leave()
 		err := s.st.Await(ctx, func(ctx context.Context) error {
 			once.Do(func() { become(context.WithoutCancel(ctx)) })
 			p.wait(l)
@@ -278,6 +286,7 @@ func (s *mcpSession) handOn(ctx context.Context, l *live, p *post, number string
 	if err != nil { // they go on by themselves
 		alone()
 		l.leave(number)
+		s.leave()
 	}
 	return err
 }

@@ -1,12 +1,14 @@
 package calmcp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -33,21 +35,23 @@ type mcpUser struct {
 	link     *Link
 	sessions map[string]*userSession
 
+	plain  *statelessSide // for calls
+	listen *statelessSide // for streams
+
 	mu       sync.Mutex
-	requests int // under way; guarded by mu
-	plain    *statelessSide
-	listen   *statelessSide
+	requests map[string]int // under way, by path; guarded by mu
 }
 
 // userSession is a session in the index.
 type userSession struct {
-	used int64
+	sessionEntry
 	uris map[string]struct{}
 }
 
 // sessionEntry is a key "s ID".
 type sessionEntry struct {
-	Used int64 `cbor:"1,keyasint"` // Unix milliseconds; may be a 60th of a lifetime too early
+	Used   int64 `cbor:"1,keyasint"`           // Unix milliseconds; may be a 60th of a lifetime too early
+	Stream bool  `cbor:"2,keyasint,omitempty"` // of HTTP+SSE: gone unless it says that it is there
 }
 
 const (
@@ -57,7 +61,7 @@ const (
 )
 
 func newUser(ctx context.Context, st *durable.State, link *Link) (*mcpUser, error) {
-	u := &mcpUser{st: st, link: link, sessions: make(map[string]*userSession)}
+	u := &mcpUser{st: st, link: link, sessions: make(map[string]*userSession), requests: make(map[string]int)}
 	for e, err := range st.Storage().List(ctx, durable.ListOptions{Prefix: entryPrefix}) {
 		if err != nil {
 			return nil, err
@@ -66,7 +70,7 @@ func newUser(ctx context.Context, st *durable.State, link *Link) (*mcpUser, erro
 		if err := e.Decode(&entry); err != nil {
 			return nil, err
 		}
-		u.sessions[strings.TrimPrefix(e.Key, entryPrefix)] = &userSession{used: entry.Used, uris: map[string]struct{}{}}
+		u.sessions[strings.TrimPrefix(e.Key, entryPrefix)] = &userSession{entry, map[string]struct{}{}}
 	}
 	for e, err := range st.Storage().List(ctx, durable.ListOptions{Prefix: watchPrefix}) {
 		if err != nil {
@@ -86,35 +90,57 @@ func newUser(ctx context.Context, st *durable.State, link *Link) (*mcpUser, erro
 // entry is a session on its way into the index, which holds Max at most.
 type entry struct {
 	Session string
-	Used    int64
+	Entry   sessionEntry
 	Max     int
 }
 
-// Enter enters a session, or notes that it was used. It returns those that have no room any
-// more and are out of the index: the caller ends them.
+// A session of HTTP+SSE says now and then that it is there. What a crash has left says
+// nothing, and is out of the index after some time.
+const (
+	streamSays = time.Hour
+	streamGone = 3 * time.Hour
+)
+
+// Enter enters a session, or notes that it was used. It returns those that are out of the
+// index now, for lack of room or because they seem to be gone: the caller ends them.
 func (u *mcpUser) Enter(ctx context.Context, e entry) (ended []string, err error) {
+	for id, s := range u.sessions {
+		if s.Stream && id != e.Session && s.Used < e.Entry.Used-streamGone.Milliseconds() {
+			ended = append(ended, id)
+		}
+	}
 	s := u.sessions[e.Session]
 	if s == nil {
-		for len(u.sessions) >= max(e.Max, 1) {
-			oldest := ""
-			for id, s := range u.sessions {
-				if o := u.sessions[oldest]; o == nil || s.used < o.used || s.used == o.used && id < oldest {
-					oldest = id
-				}
-			}
-			if err := u.Leave(ctx, oldest); err != nil {
-				return nil, err
-			}
-			ended = append(ended, oldest)
+		if over := len(u.sessions) - len(ended) - max(e.Max, 1) + 1; over > 0 {
+			ended = append(ended, u.oldest(over, ended)...)
 		}
 		s = &userSession{uris: map[string]struct{}{}}
 	}
-	if err := u.st.Storage().Put(ctx, entryPrefix+e.Session, &sessionEntry{e.Used}); err != nil {
+	for _, id := range ended {
+		if err := u.Leave(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	if err := u.st.Storage().Put(ctx, entryPrefix+e.Session, &e.Entry); err != nil {
 		return nil, fmt.Errorf("enter session: %w", err)
 	}
-	s.used = e.Used
+	s.sessionEntry = e.Entry
 	u.sessions[e.Session] = s
 	return ended, nil
+}
+
+// oldest returns n sessions that were not used for the longest time, but for some.
+func (u *mcpUser) oldest(n int, but []string) []string {
+	var all []string
+	for id := range u.sessions {
+		if !slices.Contains(but, id) {
+			all = append(all, id)
+		}
+	}
+	slices.SortFunc(all, func(a, b string) int {
+		return cmp.Or(cmp.Compare(u.sessions[a].Used, u.sessions[b].Used), cmp.Compare(a, b))
+	})
+	return all[:min(n, len(all))]
 }
 
 // Leave takes a session out of the index.
@@ -257,15 +283,15 @@ func (u *mcpUser) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problemNoUser.write(w)
 		return
 	}
-	if !u.enter(h.opts.MaxStreams) {
-		problemBusy(h.opts.MaxStreams).write(w)
+	side, limit, path := &u.plain, h.opts.MaxCalls, r.URL.Path
+	if path == pathListen {
+		side, limit = &u.listen, h.opts.MaxStreams
+	}
+	if !u.enter(path, limit) {
+		problemBusy(limit).write(w)
 		return
 	}
-	defer u.leave()
-	side := &u.plain
-	if r.URL.Path == pathListen {
-		side = &u.listen
-	}
+	defer u.leave(path)
 	if *side == nil {
 		made := newStatelessSide(h, user)
 		if made == nil {
@@ -283,20 +309,20 @@ func (u *mcpUser) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (u *mcpUser) enter(limit int) bool {
+func (u *mcpUser) enter(path string, limit int) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.requests >= limit {
+	if u.requests[path] >= limit {
 		return false
 	}
-	u.requests++
+	u.requests[path]++
 	return true
 }
 
-func (u *mcpUser) leave() {
+func (u *mcpUser) leave(path string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.requests--
+	u.requests[path]--
 }
 
 // statelessSide is a server of one user, and the SDK's handler for it: one for calls, and

@@ -327,14 +327,14 @@ func TestLogIsBounded(t *testing.T) {
 			w.quiet(c.session)
 			for _, lose := range []func(){func() {}, w.crash} {
 				lose()
-				for _, id := range []string{"_0", "_5"} {
+				for _, id := range []string{"_0", "_6"} {
 					if l, status, _ := w.tryListen(c.getRequest(id)); l != nil || status != 400 {
 						t.Errorf("GET after %s, which was dropped: %d, want 400", id, status)
 					}
 				}
-				for _, id := range []string{"_6", "_8"} {
+				for _, id := range []string{"_7", "_9"} {
 					l := c.get(id)
-					want := map[string]string{"_6": "_7", "_8": "_9"}[id]
+					want := map[string]string{"_7": "_8", "_9": "_10"}[id]
 					if e := l.next(); e.id != want {
 						t.Errorf("after %s comes %s, want %s", id, e.id, want)
 					}
@@ -640,5 +640,87 @@ func TestClose(t *testing.T) {
 	stream.ends()
 	if r := c.call("ping", "{}"); r.status != 503 {
 		t.Errorf("after Close: %d", r.status)
+	}
+}
+
+// A call goes on and counts when its client has left.
+func TestCallsWithoutClientCount(t *testing.T) {
+	w := newWorld(t, func(o *calmcp.HandlerOptions, _ *durable.Options) { o.MaxStreams = 2 })
+	c := w.connect("ann", "2025-11-25")
+	for i := range 2 {
+		call := w.listen(w.request("POST", "/mcp", "ann", c.session, c.version, fmt.Sprintf(`{"jsonrpc":"2.0","id":"w%d","method":"tools/call","params":{"name":"wait","arguments":{}}}`, i)))
+		<-w.started
+		call.close()
+	}
+	if r := c.call("ping", "{}"); r.status != 429 {
+		t.Errorf("while two calls run: %d, want 429", r.status)
+	}
+	close(w.release)
+	w.quiet(c.session)
+	if r := c.call("ping", "{}"); r.status != 200 {
+		t.Errorf("ping: %d", r.status)
+	}
+}
+
+// A tool whose client has left may still use storage and notify.
+func TestCallWithoutClientWorks(t *testing.T) {
+	w := newWorld(t, sleepy)
+	c := w.connect("ann", "2025-11-25")
+	c.subscribe("test://a")
+	call := w.listen(w.request("POST", "/mcp", "ann", c.session, c.version, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"wait and touch","arguments":{}}}`))
+	<-w.started
+	call.close()
+	w.release <- struct{}{}
+	<-w.ended
+	w.evict(c.session)
+	stream := c.get("")
+	wantEvent(t, stream.next(), updated("test://a"))
+}
+
+// What a crash leaves of HTTP+SSE in the index does not stay for ever, and takes no room.
+func TestStreamsThatCrashed(t *testing.T) {
+	w := newWorld(t, func(o *calmcp.HandlerOptions, _ *durable.Options) { o.MaxSessions = 3 })
+	first := w.connect("ann", "2025-11-25")
+	for range 2 {
+		w.listen(w.request("GET", "/sse", "ann", "", "", "")).next()
+	}
+	w.crash()
+	w.rt.Advance(4 * time.Hour)
+	second := w.connect("ann", "2025-11-25")
+	index, err := calmcp.Index(t.Context(), w.rt.Namespace(calmcp.UserClass).Named("ann"))
+	if err != nil || len(index) != 2 {
+		t.Errorf("index %v, %v, want the two sessions that there are", index, err)
+	}
+	first.tool("who")
+	second.tool("who")
+}
+
+// A stream begins with a number, so that what is lost on its way can be asked for even by
+// a client that has received nothing.
+func TestStreamBeginsWithNumber(t *testing.T) {
+	for _, version := range revisions {
+		w := newWorld(t, nil)
+		c := w.connect("ann", version)
+		c.subscribe("test://a")
+		stream := c.get("")
+		if version < "2025-11-25" { // such clients would take it for a message
+			w.notify("ann", "test://a")
+		}
+		begin := <-stream.events
+		for begin.name == "comment" {
+			begin = <-stream.events
+		}
+		if version < "2025-11-25" {
+			wantEvent(t, begin, updated("test://a"))
+			continue
+		}
+		if begin.name != "prime" || begin.id != "_0" || begin.data != "" {
+			t.Fatalf("%s: the stream begins with %+v", version, begin)
+		}
+		w.notify("ann", "test://a")
+		stream.next()
+		stream.close()
+		w.quiet(c.session)
+		wantEvent(t, c.get(begin.id).next(), updated("test://a"))
 	}
 }

@@ -2,8 +2,10 @@ package calmcp
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -41,10 +43,7 @@ func (s *mcpSession) serveSSE(h *Handler, w http.ResponseWriter, r *http.Request
 			return err
 		}
 		close(l.ready)
-		select {
-		case <-ctx.Done():
-		case <-l.life.Done():
-		}
+		s.stayIn(ctx, h, l)
 		l.close()
 		return nil
 	})
@@ -53,6 +52,25 @@ func (s *mcpSession) serveSSE(h *Handler, w http.ResponseWriter, r *http.Request
 	}
 	s.live, s.sse, s.subs = nil, false, map[string]subscription{}
 	return durable.Exec(context.WithoutCancel(ctx), h.user(user), (*mcpUser).Leave, s.id())
+}
+
+// stayIn returns at the end of the stream. Now and then it says to the index that the
+// session is there.
+func (s *mcpSession) stayIn(ctx context.Context, h *Handler, l *live) {
+	says := time.NewTicker(streamSays)
+	defer says.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.life.Done():
+			return
+		case <-says.C:
+			if err := s.enterIndex(ctx, h, s.now()); err != nil {
+				h.log.LogAttrs(ctx, slog.LevelWarn, "a stream could not say that it is there", slog.String("user", l.caller.User), slog.Any("error", err))
+			}
+		}
+	}
 }
 
 // serveMessage serves a message for the session of an open stream of HTTP+SSE.

@@ -114,8 +114,9 @@ const maxQueued = 4 << 20
 // may be slow. It takes everything at once; a client that falls too far behind is cut off.
 // A goroutine runs while something waits.
 type queue struct {
-	w   http.ResponseWriter
-	cut func()
+	w     http.ResponseWriter
+	cut   func()
+	first []byte // what a stream begins with
 
 	mu      sync.Mutex
 	waiting []byte
@@ -129,7 +130,12 @@ func newQueue(w http.ResponseWriter, cut func()) *queue { return &queue{w: w, cu
 
 func (q *queue) Header() http.Header { return q.w.Header() }
 
-func (q *queue) WriteHeader(code int) { q.w.WriteHeader(code) }
+func (q *queue) WriteHeader(code int) {
+	q.w.WriteHeader(code)
+	if code == http.StatusOK && len(q.first) > 0 {
+		q.Write(q.first)
+	}
+}
 
 func (q *queue) Write(p []byte) (int, error) {
 	q.mu.Lock()

@@ -130,6 +130,13 @@ func (w *world) server(c calmcp.Caller, opts *mcp.ServerOptions) *mcp.Server {
 		w.front.Load().Notify(ctx, c.User, []string{"test://a"}, false)
 		return text("touched"), nil
 	})
+	tool("wait and touch", func(ctx context.Context, _ *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		w.started <- c.User
+		<-w.release
+		w.front.Load().Notify(ctx, c.User, []string{"test://a"}, false)
+		w.ended <- ctx.Err()
+		return text("touched"), nil
+	})
 	tool("ask", func(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		res, err := r.Session.Elicit(ctx, &mcp.ElicitParams{Message: "sure?", RequestedSchema: map[string]any{"type": "object", "properties": map[string]any{}}})
 		if err != nil {
@@ -484,8 +491,8 @@ func TestSessionOutlivesCrash(t *testing.T) {
 			w.notify("ann", "test://a")
 			third := stream.next()
 			wantEvent(t, third, updated("test://a"))
-			if first.id != "_0" || second.id != "_1" || third.id != "_2" {
-				t.Errorf("ids %s, %s, %s, want _0, _1, _2", first.id, second.id, third.id)
+			if first.id != "_1" || second.id != "_2" || third.id != "_3" {
+				t.Errorf("ids %s, %s, %s, want _1, _2, _3", first.id, second.id, third.id)
 			}
 		})
 	}
