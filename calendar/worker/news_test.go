@@ -85,6 +85,19 @@ func TestNewsCloses(t *testing.T) {
 	})
 }
 
+// quiet returns when nothing waits to be told.
+func (n *news) quiet() {
+	for {
+		n.mu.Lock()
+		working, done := n.working, n.done
+		n.mu.Unlock()
+		if !working {
+			return
+		}
+		<-done
+	}
+}
+
 // TestDAVChanges has ids of changes through /dav/ that are those which the service shows.
 func TestDAVChanges(t *testing.T) {
 	b := newBed(t, Options{})
@@ -110,7 +123,7 @@ func TestDAVChanges(t *testing.T) {
 			}
 		}
 	}
-	b.news.close()
+	b.news.quiet()
 	list, err := b.calendar.User(ann.ID).ListEvents(t.Context(), calendar.Query{Start: "2026-01-01", End: "2026-01-03"})
 	if err != nil {
 		t.Fatal(err)
