@@ -200,3 +200,15 @@ func TestStale(t *testing.T) {
 		}
 	})
 }
+
+// Who shares a calendar chooses what it is called.
+func TestLongNames(t *testing.T) {
+	b := newBed(t)
+	b.mkcalendar("alice", "personal")
+	b.dodav("alice", "PROPPATCH", "personal/", "application/xml", `<propertyupdate xmlns="DAV:"><set><prop><displayname>`+strings.Repeat("name ", 5000)+`</displayname></prop></set></propertyupdate>`)
+	cl := b.connect(calmcp.Caller{User: "alice"})
+	got := cl.ok("listCalendars", "")
+	if n := len(got.Calendars[0].DisplayName); n != 1000 || len(got.text) > 3000 || !strings.Contains(got.text, `"shortened": [`) {
+		t.Errorf("a name of %d bytes:\n%.2000s", n, got.text)
+	}
+}

@@ -185,13 +185,13 @@ func (s *Surface) read(ctx context.Context, c Caller, r resource) (any, error) {
 		return nil, err
 	}
 	if r.kind == "calendars" {
-		return &calendarsOutput{began(), got.Calendars, endOf(got.TimeZone, got.Freshness)}, nil
+		return &calendarsOutput{began(), showCalendars(got.Calendars), endOf(got.TimeZone, got.Freshness)}, nil
 	}
 	i := slices.IndexFunc(got.Calendars, func(cal calendar.Calendar) bool { return cal.ID == r.calendarID })
 	if i < 0 {
 		return nil, errNoCalendar
 	}
-	return &calendarOutput{began(), got.Calendars[i], endOf(got.TimeZone, got.Freshness)}, nil
+	return &calendarOutput{began(), showCalendar(got.Calendars[i]), endOf(got.TimeZone, got.Freshness)}, nil
 }
 
 // listResources adds the user's calendars to what every user has. Their names are their

@@ -14,12 +14,35 @@ type listed struct {
 	Shortened []string `json:"shortened,omitempty"` // names of fields that are not whole
 }
 
+// shownCalendar is a calendar as results show it.
+type shownCalendar struct {
+	calendar.Calendar
+	Shortened []string `json:"shortened,omitempty"`
+}
+
+// showCalendar shortens what another program, or who shares it, has called a calendar.
+func showCalendar(c calendar.Calendar) shownCalendar {
+	s := shownCalendar{Calendar: c}
+	s.Shortened = shorten(&s.Calendar, nil, calendarText, 0)
+	return s
+}
+
+func showCalendars(all []calendar.Calendar) []shownCalendar {
+	out := make([]shownCalendar, len(all))
+	for i, c := range all {
+		out[i] = showCalendar(c)
+	}
+	return out
+}
+
 const (
 	pageBytes   = 64 << 10  // of text, an answer to listEvents
 	pageRest    = 2 << 10   // of them for what is not events
 	entryBytes  = 16 << 10  // of text, an event in a list
 	wholeBytes  = 256 << 10 // of text, an event that was asked for by its id
 	description = 1000      // bytes of a description in a list
+
+	calendarText = 1000 // bytes of a calendar's name or category
 )
 
 // steps are how far an event is shortened until it fits: bytes of a text, entries of a list.
@@ -60,7 +83,7 @@ func (l *listed) shrink(limit int) (int, error) {
 		if err != nil || size <= limit || step == len(steps) {
 			return size, err
 		}
-		l.shorten(steps[step].text, steps[step].entries)
+		l.Shortened = shorten(&l.Event, l.Shortened, steps[step].text, steps[step].entries)
 	}
 }
 
@@ -76,23 +99,26 @@ func (l *listed) size() (int, error) {
 }
 
 // names are fields that are never shortened, as callers send them back.
-var names = []string{"ID", "CalendarID", "SeriesID", "RecurrenceID", "ETag", "Metadata"}
+var names = []string{"ID", "CalendarID", "SeriesID", "RecurrenceID", "ETag", "URL", "Metadata"}
 
-func (l *listed) shorten(text, entries int) {
-	v := reflect.ValueOf(&l.Event).Elem()
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
+// shorten shortens the fields of what v points to, and returns the names of those that it
+// changed after those that were known.
+func shorten(v any, known []string, text, entries int) []string {
+	s := reflect.ValueOf(v).Elem()
+	for i := range s.NumField() {
+		f := s.Type().Field(i)
 		if slices.Contains(names, f.Name) {
 			continue
 		}
-		if short, changed := shortened(v.Field(i), text, entries); changed {
-			v.Field(i).Set(short)
+		if short, changed := shortened(s.Field(i), text, entries); changed {
+			s.Field(i).Set(short)
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			if !slices.Contains(l.Shortened, name) {
-				l.Shortened = append(l.Shortened, name)
+			if !slices.Contains(known, name) {
+				known = append(known, name)
 			}
 		}
 	}
+	return known
 }
 
 // shortened returns a value whose texts and lists are no longer than allowed. It shares

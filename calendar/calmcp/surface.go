@@ -136,7 +136,7 @@ func (s *Surface) receive(c Caller) mcp.Middleware {
 
 // afterPanic answers a request whose handler panicked. The SDK would end the process.
 func (s *Surface) afterPanic(ctx context.Context, c Caller, req mcp.Request) (mcp.Result, error) {
-	if r, ok := req.(*mcp.CallToolRequest); ok {
+	if r, ok := req.(*mcp.CallToolRequest); ok && r.Params != nil {
 		if t := s.tools[r.Params.Name]; t != nil {
 			return s.toolError(ctx, c, t.op, errPanic), nil
 		}

@@ -9,13 +9,13 @@ import (
 
 type calendarsOutput struct {
 	beginning
-	Calendars []calendar.Calendar `json:"calendars"`
+	Calendars []shownCalendar `json:"calendars"`
 	ending
 }
 
 type calendarOutput struct {
 	beginning
-	Calendar calendar.Calendar `json:"calendar"`
+	Calendar shownCalendar `json:"calendar"`
 	ending
 }
 
@@ -41,7 +41,7 @@ func calendarTools() []*tool {
 		hints{}, record("", []string{"displayName"}, name, color, category, focus, sessionParam), outputSchema[calendarOutput](about(nil)))
 	create.run = func(ctx context.Context, c *call) (output, error) {
 		made, err := c.CreateCalendar(ctx, c.in.calendarChange())
-		return &calendarOutput{beginning: began(), Calendar: made}, err
+		return &calendarOutput{beginning: began(), Calendar: showCalendar(made)}, err
 	}
 
 	update := newTool("updateCalendar", "Change a calendar", "update calendar",
@@ -50,7 +50,7 @@ func calendarTools() []*tool {
 	update.aliases = map[string]string{"calendarId": "id"}
 	update.run = func(ctx context.Context, c *call) (output, error) {
 		now, err := c.UpdateCalendar(ctx, c.in.ID, c.in.calendarChange())
-		return &calendarOutput{beginning: began(), Calendar: now}, err
+		return &calendarOutput{beginning: began(), Calendar: showCalendar(now)}, err
 	}
 
 	remove := newTool("deleteCalendar", "Delete a calendar", "delete calendar",
@@ -70,7 +70,7 @@ func listCalendars(ctx context.Context, c *call) (output, error) {
 	}
 	count := int64(len(got.Calendars))
 	c.record = facts{LastCalendarFetch: time.Now().UnixMilli(), CalendarCount: &count}
-	return &calendarsOutput{began(), got.Calendars, endOf(got.TimeZone, got.Freshness)}, nil
+	return &calendarsOutput{began(), showCalendars(got.Calendars), endOf(got.TimeZone, got.Freshness)}, nil
 }
 
 func (in *input) calendarChange() calendar.CalendarChange {
