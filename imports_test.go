@@ -33,6 +33,7 @@ var layers = []struct {
 	{"calendar/sessions", []string{"calendar/internal/", "durable"}, "a class"},
 	{"calendar/calcache", []string{"calendar/internal/", "durable"}, "a class"},
 	{"cluster", []string{"durable", "store", "store/pgstore"}, "who owns which object"},
+	{"cluster/livetest", nil, "tests alone"},
 	{"cluster/peer", []string{"durable"}, "the way between nodes knows nothing of who owns what"},
 	{"wrangler", nil, "it reads files and nothing else"},
 	{"durable/internal/", nil, "leaves"},

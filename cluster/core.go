@@ -22,7 +22,7 @@ type Config struct {
 	RenewEvery  time.Duration // default: TTL/5
 	CallTimeout time.Duration // after which a call's outcome is unknown; default: TTL/4, for renewals RenewEvery
 
-	// Group is how many shards are given away at one time. Default: 64.
+	// Group is how many shards are given away at one time. Default: all that there are.
 	Group int
 }
 
@@ -37,7 +37,7 @@ func (c Config) withDefaults() Config {
 	def(&c.RenewEvery, c.TTL/5)
 	def(&c.CallTimeout, c.TTL/4)
 	if c.Group == 0 {
-		c.Group = 64
+		c.Group = len(c.Shards)
 	}
 	return c
 }

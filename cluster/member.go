@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -188,43 +189,64 @@ func (m *member) serveLocked(claims []Claim) {
 	m.n.log.Info("cluster: shards taken over", "database", m.index, "node", m.core.me, "shards", len(claims))
 }
 
-// vacateLocked gives shards up in order, as a group. They answer until what is long under way has ended or the grace is over.
+// Shards are handed over in groups of groupSize, of which atOnce at the same time keep
+// requests waiting; all others answer. A group that has to wait for a stream keeps no other one waiting.
+const (
+	groupSize = 64
+	atOnce    = 4
+)
+
+// vacateLocked begins to give shards up in order.
 func (m *member) vacateLocked(claims []Claim) {
-	var places []*durable.Place
-	var leaving []*tenure
-	for _, c := range claims {
-		if t := m.tenures[c.Shard]; t != nil && t.claim == c {
-			places, leaving = append(places, &t.place), append(leaving, t)
-		}
-	}
-	m.n.goFunc(func() {
-		grace := m.n.opts.Grace
-		ctx, cancel := context.WithTimeout(m.n.orderly, grace-grace/4)
-		m.n.rt.Linger(ctx, places...)
-		cancel()
-		m.mu.Lock()
-		for _, t := range leaving {
-			t.closing = true
-		}
-		m.routesLocked()
-		m.mu.Unlock()
-		ctx, cancel = context.WithTimeout(m.n.orderly, grace/4)
-		err := m.n.rt.Vacate(ctx, places...)
-		cancel()
-		if err != nil {
-			m.n.log.Warn("cluster: events were cut off to hand shards over", "database", m.index, "shards", len(claims), "err", err)
-		}
-		m.mu.Lock()
-		for _, t := range leaving {
-			t.over.Store(true)
-			if m.tenures[t.claim.Shard] == t {
-				delete(m.tenures, t.claim.Shard)
-				m.n.fences.Release(t.claim.Shard)
+	for group := range slices.Chunk(claims, groupSize) {
+		var leaving []*tenure
+		for _, c := range group {
+			if t := m.tenures[c.Shard]; t != nil && t.claim == c {
+				leaving = append(leaving, t)
 			}
 		}
-		m.mu.Unlock()
-		m.step(Vacated{claims})
-	})
+		m.n.goFunc(func() {
+			m.vacate(leaving)
+			m.step(Vacated{group})
+		})
+	}
+}
+
+// vacate gives up a group of tenures. They answer until what is long under way has
+// ended, or most of the grace is over.
+func (m *member) vacate(leaving []*tenure) {
+	places := make([]*durable.Place, len(leaving))
+	for i, t := range leaving {
+		places[i] = &t.place
+	}
+	grace := m.n.opts.Grace
+	ctx, cancel := context.WithTimeout(m.n.orderly, grace-grace/4)
+	m.n.rt.Linger(ctx, places...)
+	cancel()
+
+	m.n.vacating <- struct{}{}
+	defer func() { <-m.n.vacating }()
+	m.mu.Lock()
+	for _, t := range leaving {
+		t.closing = true
+	}
+	m.routesLocked()
+	m.mu.Unlock()
+	ctx, cancel = context.WithTimeout(m.n.orderly, grace/4)
+	err := m.n.rt.Vacate(ctx, places...)
+	cancel()
+	if err != nil {
+		m.n.log.Warn("cluster: events were cut off to hand shards over", "database", m.index, "shards", len(leaving), "err", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range leaving {
+		t.over.Store(true)
+		if m.tenures[t.claim.Shard] == t {
+			delete(m.tenures, t.claim.Shard)
+			m.n.fences.Release(t.claim.Shard)
+		}
+	}
 }
 
 // dropLocked gives up what is lost. The engine is told first: what waits there for the

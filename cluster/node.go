@@ -41,8 +41,8 @@ type Options struct {
 	Margin time.Duration
 
 	// Grace is how long events that are under way may take when a shard is handed over:
-	// three quarters of it while the shard still answers, a quarter while others wait. Then they
-	// are cut off. Default: 20 s.
+	// three quarters of it while the shard still answers all requests, a quarter while
+	// those that have not started wait. Then they are cut off. Default: 20 s.
 	Grace time.Duration
 
 	// Wait is how long Locate waits for a shard's owner. Default: twice the lease.
@@ -89,6 +89,8 @@ type Node struct {
 	die     context.CancelFunc
 	orderly context.Context // ends when shards are no longer given up in order
 	hurry   context.CancelFunc
+
+	vacating chan struct{} // holds a value for each group of shards that keeps requests waiting
 
 	here, away atomic.Int64 // events located on this node and on others
 
@@ -147,7 +149,7 @@ func newNode(f fences, shards int, ttl time.Duration, o Options) (*Node, error) 
 	if o.clocks == nil {
 		o.clocks = readClocks
 	}
-	n := &Node{opts: o, log: o.Logger, fences: f, slots: make([]atomic.Pointer[slot], shards), peers: make(map[string]durable.Peer), heldNew: make(chan struct{})}
+	n := &Node{opts: o, log: o.Logger, fences: f, slots: make([]atomic.Pointer[slot], shards), peers: make(map[string]durable.Peer), heldNew: make(chan struct{}), vacating: make(chan struct{}, atOnce)}
 	for i := range n.slots {
 		n.slots[i].Store(&slot{changed: make(chan struct{})})
 	}

@@ -44,9 +44,9 @@ func (c *Core) rankable() []*peer {
 // silent returns for how long nothing new was seen of a peer.
 func (c *Core) silent(p *peer) time.Duration { return c.boot - p.seen }
 
-// takeGroup is how many shards one statement takes: each is a row lock that has to wait
-// for that shard's commits, and the first must not wait for the last of a thousand.
-const takeGroup = 128
+// changeGroup is how many shards one statement takes or releases: each is a row lock that
+// has to wait for that shard's commits, and the first must not wait for the last of a thousand.
+const changeGroup = 128
 
 // place takes what is free and should be the node's, and gives away what should be another's.
 func (c *Core) place() {
@@ -80,10 +80,10 @@ func (c *Core) place() {
 	if len(vacate) > 0 {
 		c.do(Vacate{vacate})
 	}
-	if len(release) > 0 {
-		c.call(c.cfg.CallTimeout, func(id CallID) Action { return Release{Call: id, Node: c.me, Claims: release} })
+	for part := range slices.Chunk(release, changeGroup) {
+		c.call(c.cfg.CallTimeout, func(id CallID) Action { return Release{Call: id, Node: c.me, Claims: part} })
 	}
-	for part := range slices.Chunk(take, takeGroup) {
+	for part := range slices.Chunk(take, changeGroup) {
 		c.call(c.cfg.CallTimeout, func(id CallID) Action { return Take{Call: id, Node: c.me, Claims: part} })
 	}
 }
