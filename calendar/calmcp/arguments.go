@@ -86,7 +86,7 @@ func (a *checker) object(s *jsonschema.Schema, path string, members map[string]a
 	out := make(map[string]any, len(members))
 	for _, name := range s.PropertyOrder {
 		v, there := members[name]
-		p := s.Properties[name]
+		p := notNull(s.Properties[name])
 		required := slices.Contains(s.Required, name)
 		if !required && isBlank(p, v) {
 			v = nil
@@ -121,29 +121,25 @@ func isBlank(s *jsonschema.Schema, v any) bool {
 }
 
 func (a *checker) value(s *jsonschema.Schema, path string, v any) (any, error) {
-	typ := s.Type
-	if typ == "" {
-		typ = s.Types[0] // the other one is null
-	}
 	switch v := v.(type) {
 	case string:
-		if typ == "string" {
+		if s.Type == "string" {
 			return v, nil
 		}
 	case bool:
-		if typ == "boolean" {
+		if s.Type == "boolean" {
 			return v, nil
 		}
 	case json.Number:
-		if n, ok := wholeNumber(v); ok && typ == "integer" {
+		if n, ok := wholeNumber(v); ok && s.Type == "integer" {
 			return n, nil
 		}
 	case map[string]any:
-		if typ == "object" {
+		if s.Type == "object" {
 			return a.object(s, path, v)
 		}
 	case []any:
-		if typ == "array" {
+		if s.Type == "array" {
 			if len(v) > maxEntries {
 				return nil, invalid(path, "%d entries are too many; send at most %d.", len(v), maxEntries)
 			}
@@ -163,7 +159,7 @@ func (a *checker) value(s *jsonschema.Schema, path string, v any) (any, error) {
 			return out, nil
 		}
 	}
-	return nil, invalid(path, "%s is not %s; send %s.", shown(v), kinds[typ], wanted(s))
+	return nil, invalid(path, "%s is not %s; send %s.", shown(v), kinds[s.Type], wanted(s))
 }
 
 // wholeNumber reads a whole number, 3.0 and 3e0 too.
@@ -184,11 +180,7 @@ var kinds = map[string]string{
 
 // wanted says what to send for a parameter, with an example.
 func wanted(s *jsonschema.Schema) string {
-	typ := s.Type
-	if typ == "" {
-		typ = s.Types[0]
-	}
-	return fmt.Sprintf("%s, for example %s", kinds[typ], exampleOf(s))
+	return fmt.Sprintf("%s, for example %s", kinds[s.Type], exampleOf(s))
 }
 
 // exampleOf is a parameter's example as JSON; that of an object shows what it needs.

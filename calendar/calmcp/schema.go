@@ -34,6 +34,20 @@ func list(description string, items *jsonschema.Schema, example any) *jsonschema
 	return &jsonschema.Schema{Type: "array", Description: description, Items: items, Examples: []any{example}}
 }
 
+// orNull is a schema that null passes, too. Two branches are read by more clients than
+// two types are.
+func orNull(s *jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, {Type: "null"}}}
+}
+
+// notNull is the branch of a schema for what is not null.
+func notNull(s *jsonschema.Schema) *jsonschema.Schema {
+	if len(s.AnyOf) > 0 {
+		return s.AnyOf[0]
+	}
+	return s
+}
+
 // record is an object. It says nothing of further members: they are ignored, and the
 // result warns of them.
 func record(description string, required []string, params ...param) *jsonschema.Schema {
@@ -50,7 +64,7 @@ func record(description string, required []string, params ...param) *jsonschema.
 func outputSchema[T any](describe map[string]string) *jsonschema.Schema {
 	s, err := jsonschema.For[T](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[calendar.Moment](): {Type: "string"},
-		reflect.TypeFor[map[string]any]():  {Types: []string{"object", "null"}},
+		reflect.TypeFor[map[string]any]():  orNull(&jsonschema.Schema{Type: "object"}),
 	}})
 	if err != nil {
 		panic(err) // the types are ours

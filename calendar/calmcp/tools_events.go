@@ -108,8 +108,10 @@ func eventParams(change bool) []param {
 	recurrence.Examples = []any{map[string]any{"frequency": "weekly", "byDay": []string{"MO"}}}
 	title, start := "Title of the event.", "Start: "+dates+"."
 	if change {
-		recurrence.Type, recurrence.Types = "", []string{"object", "null"}
-		recurrence.Description += " null: it repeats no more."
+		rule := recurrence
+		recurrence = orNull(rule)
+		recurrence.Description, recurrence.Examples = rule.Description+" null: it repeats no more.", rule.Examples
+		rule.Description = ""
 		start += " Alone it keeps the duration."
 	}
 	return []param{
