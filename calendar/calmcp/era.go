@@ -71,14 +71,14 @@ func openEnvelope(body []byte) (e envelope) {
 	return e
 }
 
-// calls counts the messages that want an answer.
-func (e *envelope) calls() (n int) {
+// calls returns the ids of messages that want an answer.
+func (e *envelope) calls() (ids []json.RawMessage) {
 	for i := range e.messages {
 		if e.messages[i].isCall() {
-			n++
+			ids = append(ids, e.messages[i].ID)
 		}
 	}
-	return n
+	return ids
 }
 
 // is says whether the body is one message of the given method.

@@ -61,6 +61,60 @@ const (
 	pieceBytes      = 100 << 10
 )
 
+// callPrefix is that of keys for calls under way, by stream: the ids of the calls. What an
+// instance finds there was lost with the one before.
+const callPrefix = "c"
+
+// maxLost bounds how many of them are kept.
+const maxLost = 64
+
+// callNote is calls that are under way.
+type callNote struct {
+	Instance uint64
+	Stream   string
+	Calls    []json.RawMessage
+}
+
+// NoteCalls writes down that calls are under way.
+func (s *mcpSession) NoteCalls(ctx context.Context, n callNote) error {
+	if n.Instance != s.instance || s.rec == nil || s.live == nil || s.live.log.stream(n.Stream) == nil {
+		return nil // they are over
+	}
+	if len(s.lost) >= maxLost {
+		for stream := range s.lost {
+			if err := s.forgetCalls(ctx, stream); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.st.Storage().Put(ctx, callPrefix+n.Stream, n.Calls); err != nil {
+		return fmt.Errorf("note calls: %w", err)
+	}
+	s.noted[n.Stream] = struct{}{}
+	return nil
+}
+
+// forgetCalls deletes a note.
+func (s *mcpSession) forgetCalls(ctx context.Context, stream string) error {
+	if _, err := s.st.Storage().Delete(ctx, callPrefix+stream); err != nil {
+		return fmt.Errorf("forget calls: %w", err)
+	}
+	delete(s.lost, stream)
+	delete(s.noted, stream)
+	return nil
+}
+
+// lostAnswers are the events of a stream whose calls were lost: what begins it, and an error
+// for each.
+func lostAnswers(calls []json.RawMessage) [][]byte {
+	events := [][]byte{nil}
+	for _, id := range calls {
+		events = append(events, errorMessage(id, -32000,
+			"The server started again before this call was answered; look whether what was asked has been done, then ask again"))
+	}
+	return events
+}
+
 func eventKey(n int64) string                 { return fmt.Sprintf("e%016x", n) }
 func pieceKey(serial int64, piece int) string { return fmt.Sprintf("p%016x.%03d", serial, piece) }
 
@@ -179,6 +233,9 @@ func (s *mcpSession) Replay(ctx context.Context, q replay) ([][]byte, error) {
 
 func (s *mcpSession) replayStream(ctx context.Context, q replay) ([][]byte, error) {
 	i := slices.IndexFunc(s.log.Streams, func(t savedStream) bool { return t.ID == q.Stream })
+	if calls, lost := s.lost[q.Stream]; lost && i < 0 {
+		return eventsAfter(0, lostAnswers(calls), q.After)
+	}
 	if i < 0 {
 		return nil, errDropped
 	}
@@ -264,6 +321,11 @@ func (s *mcpSession) saveStreams(ctx context.Context) error {
 			return err
 		}
 		total += t.Bytes
+		if _, noted := s.noted[f.id]; noted {
+			if err := s.forgetCalls(ctx, f.id); err != nil {
+				return err
+			}
+		}
 	}
 	for len(x.Streams) > maxSavedStreams || len(x.Streams) > 0 && total > int64(h.opts.LogBytes) {
 		t := x.Streams[0]
@@ -334,7 +396,7 @@ func (l *liveLog) Open(ctx context.Context, _, stream string) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := &liveStream{id: stream, post: p, calls: p.calls}
+	t := &liveStream{id: stream, post: p, calls: len(p.calls)}
 	l.streams[stream] = t
 	p.stream.Store(t)
 	return nil

@@ -39,3 +39,21 @@ func Index(ctx context.Context, stub *durable.Stub) (all []string, err error) {
 	})
 	return all, err
 }
+
+// NoteCalls is what happens when calls of a session take longer than a second.
+func NoteCalls(h *Handler, session string) {
+	var l *live
+	_ = durabletest.Run(context.Background(), h.session(session), func(_ context.Context, _ *durable.State, s *mcpSession) error {
+		l = s.live
+		return nil
+	})
+	l.mu.Lock()
+	var posts []*post
+	for _, p := range l.posts {
+		posts = append(posts, p)
+	}
+	l.mu.Unlock()
+	for _, p := range posts {
+		l.noteCalls(p)
+	}
+}

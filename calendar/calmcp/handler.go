@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -152,7 +152,7 @@ const (
 const (
 	ownHeaders  = "Perdure-"
 	userHeader  = ownHeaders + "User"
-	callsHeader = ownHeaders + "Calls" // how many calls are in the body
+	callsHeader = ownHeaders + "Calls" // the ids of calls in the body: a JSON array, escaped
 	postHeader  = ownHeaders + "Post"  // the session's number for the request
 )
 
@@ -183,18 +183,18 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request) {
 		if body.is("subscriptions/listen") {
 			path = pathListen
 		}
-		q.pass(h.user(q.user), path, 0)
+		q.pass(h.user(q.user), path, envelope{})
 		return
 	}
 	switch id := r.Header.Get(sessionHeader); {
-	case id == "" && body.is("initialize") && body.calls() == 1:
-		q.pass(h.session(rand.Text()), pathNew, 1)
+	case id == "" && body.is("initialize") && len(body.calls()) == 1:
+		q.pass(h.session(rand.Text()), pathNew, body)
 	case id == "":
 		problemSessionID.write(w)
 	case !validID(id):
 		problemNoSession.write(w)
 	default:
-		q.pass(h.session(id), pathMCP, body.calls())
+		q.pass(h.session(id), pathMCP, body)
 	}
 }
 
@@ -204,7 +204,7 @@ func (h *Handler) serveSSE(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	q.pass(h.session(rand.Text()), pathSSE, 0)
+	q.pass(h.session(rand.Text()), pathSSE, envelope{})
 }
 
 func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request) {
@@ -223,7 +223,7 @@ func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request) {
 	case err != nil || mediaType != "application/json":
 		problemType.write(w)
 	case q.readBody():
-		q.pass(h.session(id), pathMessages, 0)
+		q.pass(h.session(id), pathMessages, envelope{})
 	}
 }
 
@@ -320,7 +320,7 @@ func (h *Handler) draining() bool {
 }
 
 // pass has an object serve the request.
-func (q *request) pass(to *durable.Stub, path string, calls int) {
+func (q *request) pass(to *durable.Stub, path string, body envelope) {
 	r := q.r.Clone(q.r.Context())
 	r.URL = &url.URL{Path: path}
 	r.RequestURI = path
@@ -332,7 +332,14 @@ func (q *request) pass(to *durable.Stub, path string, calls int) {
 	r.Header.Del("Authorization") // secrets have done their work
 	r.Header.Del("Cookie")
 	r.Header.Set(userHeader, url.QueryEscape(q.user))
-	r.Header.Set(callsHeader, strconv.Itoa(calls))
+	if calls := body.calls(); len(calls) > 0 {
+		ids, err := json.Marshal(calls)
+		if err != nil { // they were read from JSON
+			problemInternal.write(q.w)
+			return
+		}
+		r.Header.Set(callsHeader, url.QueryEscape(string(ids)))
+	}
 	r.Body, r.ContentLength = http.NoBody, 0
 	if len(q.body) > 0 {
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(q.body)), int64(len(q.body))
@@ -347,6 +354,15 @@ func userIn(r *http.Request) string {
 		return ""
 	}
 	return user
+}
+
+// callsIn returns the ids of the calls in a body, as the handler has put them into an object's request.
+func callsIn(r *http.Request) (ids []json.RawMessage) {
+	text, err := url.QueryUnescape(r.Header.Get(callsHeader))
+	if err != nil || json.Unmarshal([]byte(text), &ids) != nil {
+		return nil
+	}
+	return ids
 }
 
 // note is what has changed for a user.

@@ -2,6 +2,7 @@ package calmcp
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,11 +44,13 @@ type mcpSession struct {
 	link     *Link
 	instance uint64 // which one this is
 
-	rec  *sessionRecord // nil: there is no session
-	subs map[string]subscription
-	log  logRecord
-	live *live // the SDK's side; nil: not in memory
-	sse  bool  // the session is that of an open stream of HTTP+SSE, and nothing is stored
+	rec   *sessionRecord // nil: there is no session
+	subs  map[string]subscription
+	log   logRecord
+	lost  map[string][]json.RawMessage // calls that an earlier instance did not answer, by stream
+	noted map[string]struct{}          // streams whose calls this one has written down
+	live  *live                        // the SDK's side; nil: not in memory
+	sse   bool                         // the session is that of an open stream of HTTP+SSE, and nothing is stored
 
 	mu       sync.Mutex       // guards what follows: a request tidies up even if its instance is gone
 	used     int64            // last use
@@ -86,7 +89,8 @@ const (
 )
 
 func newSession(ctx context.Context, st *durable.State, link *Link) (*mcpSession, error) {
-	s := &mcpSession{st: st, link: link, instance: rand.Uint64(), log: newLog(), subs: map[string]subscription{}, gets: map[string]*hold{}}
+	s := &mcpSession{st: st, link: link, instance: rand.Uint64(), log: newLog(), subs: map[string]subscription{}, gets: map[string]*hold{},
+		lost: map[string][]json.RawMessage{}, noted: map[string]struct{}{}}
 	rec := new(sessionRecord)
 	found, err := st.Storage().Get(ctx, sessionKey, rec)
 	if err != nil || !found {
@@ -105,6 +109,16 @@ func newSession(ctx context.Context, st *durable.State, link *Link) (*mcpSession
 			return nil, err
 		}
 		s.subs[strings.TrimPrefix(e.Key, subscriptionPrefix)] = sub
+	}
+	for e, err := range st.Storage().List(ctx, durable.ListOptions{Prefix: callPrefix}) {
+		if err != nil {
+			return nil, err
+		}
+		var calls []json.RawMessage
+		if err := e.Decode(&calls); err != nil {
+			return nil, err
+		}
+		s.lost[strings.TrimPrefix(e.Key, callPrefix)] = calls
 	}
 	return s, nil
 }

@@ -3,6 +3,7 @@ package calmcp
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/perdure/perdure/durable"
 )
 
 // hold is an answer that goes on: it can be ended in favour of a newer one for the same
@@ -125,8 +128,8 @@ func (s *mcpSession) listening() bool {
 // post is a POST that the SDK works on.
 type post struct {
 	hold
-	calls    int           // in its body
-	answered chan struct{} // closed when all calls are
+	calls    []json.RawMessage // in its body: their ids
+	answered chan struct{}     // closed when all calls are
 	stream   atomic.Pointer[liveStream]
 	out      *slow
 
@@ -207,7 +210,7 @@ const maxAnswerTime = 14 * time.Minute
 // post serves POST: messages of the client.
 func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	l := s.live
-	calls, _ := strconv.Atoi(r.Header.Get(callsHeader))
+	calls := callsIn(r)
 	hang, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	p := &post{
@@ -225,7 +228,9 @@ func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Re
 				cancel()
 			}
 		})
+		note := time.AfterFunc(noteAfter, func() { l.noteCalls(p) })
 		l.handler.ServeHTTP(p.out, r.WithContext(context.WithValue(hang, postKey{}, p)))
+		note.Stop() // too late, if it runs: then it finds out itself
 		stop()
 		p.out.end()
 		close(p.released)
@@ -256,6 +261,22 @@ func (s *mcpSession) post(ctx context.Context, w http.ResponseWriter, r *http.Re
 	}
 	// The client has left, or was sent away to come back later. Another event goes on.
 	return s.handOn(ctx, l, p, number, become)
+}
+
+// noteAfter is after which time a call is written down, so that a client that comes back
+// for the answer after a crash is told that there is none. Faster ones are not worth it.
+const noteAfter = time.Second
+
+// noteCalls writes down what is under way.
+func (l *live) noteCalls(p *post) {
+	t := p.stream.Load()
+	if t == nil || p.done() {
+		return
+	}
+	err := durable.Exec(context.Background(), l.self, (*mcpSession).NoteCalls, callNote{l.log.instance, t.id, p.calls})
+	if err != nil && !l.h.draining() {
+		l.h.log.Warn("a call was not written down", "user", l.caller.User, "error", err)
+	}
 }
 
 // handOn makes calls whose answer nobody waits for part of a new event, which stays until

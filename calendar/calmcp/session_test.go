@@ -724,3 +724,26 @@ func TestStreamBeginsWithNumber(t *testing.T) {
 		wantEvent(t, c.get(begin.id).next(), updated("test://a"))
 	}
 }
+
+// A client that comes back after a crash for the answer to a call that took its time is told
+// that there is none, instead of waiting for ever.
+func TestCallLostInCrash(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect("ann", "2025-11-25")
+	call := w.listen(w.request("POST", "/mcp", "ann", c.session, c.version, `{"jsonrpc":"2.0","id":"ü 7","method":"tools/call","params":{"name":"wait","arguments":{}}}`))
+	begin := <-call.events
+	<-w.started
+	calmcp.NoteCalls(w.h, c.session)
+	w.crash()
+	for range 2 {
+		again := c.get(begin.id)
+		if e := again.next(); !strings.Contains(e.data, `"id":"ü 7"`) || !strings.Contains(e.data, "started again") {
+			t.Errorf("event %+v", e)
+		}
+		again.ends()
+	}
+	close(w.release)
+	if got := c.tool("who"); got != "ann in "+c.session {
+		t.Errorf("who = %q", got)
+	}
+}

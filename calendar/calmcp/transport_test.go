@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type world struct {
 	opts  calmcp.HandlerOptions
 	h     *calmcp.Handler
 	front atomic.Pointer[calmcp.Handler]
+	dead  sync.WaitGroup
 	url   string
 	lab
 }
@@ -57,6 +59,7 @@ func newWorld(t *testing.T, change func(*calmcp.HandlerOptions, *durable.Options
 	w.url = srv.URL
 	t.Cleanup(func() {
 		w.h.Close()
+		w.dead.Wait()
 		srv.CloseClientConnections()
 		srv.Close()
 	})
@@ -74,7 +77,7 @@ func (w *world) crash() {
 	old := w.h
 	w.rt.Crash()
 	w.link()
-	old.Close()
+	w.dead.Go(func() { old.Close() }) // tools of a dead process may still wait for the test
 }
 
 func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
