@@ -18,4 +18,24 @@
 //
 // Resources (resources.go) are the same answers under URIs, [Surface.Changed] and
 // [Surface.Touches] what a [calendar.Change] means for those who subscribe to them.
+//
+// # The transports
+//
+// A [Handler] serves servers like those of a Surface over HTTP, all revisions of the
+// protocol on one endpoint, to users whom somebody else has checked:
+//
+//	link := new(calmcp.Link)
+//	runtime, err := durable.Open(store, &durable.Options{Classes: calmcp.Classes(link)})
+//	handler := calmcp.NewHandler(runtime, &calmcp.HandlerOptions{Link: link, Server: surface.Server})
+//	mux.Handle("/mcp", withUser(handler.MCP())) // calmcp.WithUser in the request's context
+//
+// It only decides where a request belongs (handler.go, era.go). Sessions of the older
+// revisions are objects of class MCPSession, one each (mcpsession.go): they keep what the
+// client has said, and bring the SDK's session back from it (mcpsession_live.go), with the
+// SDK's stock handler inside Await (mcpsession_serve.go) and an event store over the
+// object's storage (eventlog.go). A session of HTTP+SSE is such an object for as long as its
+// stream is open (sse.go). What has no session runs in the object of its user, of class
+// MCPUser, which is also the index of the user's sessions (mcpuser.go). [Handler.Notify]
+// asks it whom to tell. [ServeStdio] is a client of all that on behalf of one on standard
+// input (stdio.go).
 package calmcp
