@@ -282,6 +282,42 @@ func TestRefusalCorrectsTheMap(t *testing.T) {
 	})
 }
 
+// A shard that comes to the node that was about to pass an event on.
+func TestRefusalLeadsBackHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, nil, nil, "a", "b")
+		w.giveAll("a")
+		b := w.nodes["b"]
+		for _, way := range []string{"ServeHTTP", "RoundTrip", "Call"} {
+			s := b.obj(way)
+			w.give(shardOfStub(s), "a")
+			b.believe(shardOfStub(s))
+			w.give(shardOfStub(s), "b")
+			r := request(t, "POST", strings.NewReader("body"), func(w http.ResponseWriter, r *http.Request, o *Obj) { io.Copy(w, r.Body) })
+			var got string
+			switch way {
+			case "ServeHTTP":
+				got = serve(s, r).Body.String()
+			case "RoundTrip":
+				resp, err := s.RoundTrip(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				data, _ := io.ReadAll(resp.Body)
+				got = string(data)
+			case "Call":
+				must(t, t.Context(), s, func(context.Context, *Obj) error { got = "body"; return nil })
+			}
+			if got != "body" {
+				t.Errorf("%s answers %q, want the body", way, got)
+			}
+		}
+		if len(b.missed) != 3 {
+			t.Errorf("%d refusals, want 3", len(b.missed))
+		}
+	})
+}
+
 // Nobody passes on what another node passed on: two nodes that believe each other to be the owner end at once.
 func TestNothingIsPassedOnTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -123,11 +123,12 @@ func (s *Stub) serve(ctx context.Context, from *event, r *http.Request, resp *re
 		ev.inst.value.(http.Handler).ServeHTTP(resp, req)
 		return resp.failure()
 	}, func(p *passage) error {
-		passed = true
-		return p.passRequest(&req, body, func() {
+		err := p.passRequest(&req, body, func() {
 			rt.bodies.Add(-int64(held))
 			held = 0
 		}, resp)
+		passed = err == nil // or it may come to run here yet
+		return err
 	})
 	rt.bodies.Add(-int64(held)) // if it was not run
 	if err != nil || passed {
