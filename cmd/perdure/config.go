@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,7 +40,7 @@ type dataFlags struct {
 	Data   string `help:"Folder for data; created if need be. Default: .perdure." placeholder:"DIR"`
 	Config string `help:"Configuration. Default: wrangler.json, wrangler.jsonc or wrangler.toml of this folder, else a built-in one." placeholder:"FILE"`
 	Env    string `help:"Environment of the configuration." placeholder:"NAME"`
-	Store  string `help:"Storage engine: memory: or pebble:DIR. Default: pebble in the data folder." placeholder:"URL"`
+	Store  string `help:"Storage engine: memory:, pebble:DIR, or postgres://… (several, separated by commas, share the data). Default: pebble in the data folder." placeholder:"URL"`
 }
 
 // config is what a command needs to know, from all the places that say it.
@@ -61,6 +62,9 @@ type config struct {
 	caldav         caldav.Options      // of clients for servers elsewhere
 	dav            bool
 	link           calmcp.Link // joins the classes with the worker
+	secret         string      // of the cluster
+	placement      durable.Placement
+	elsewhere      func(ctx context.Context, user string) error
 }
 
 // configure reads what every command that opens the data needs.
@@ -174,7 +178,7 @@ var known = []string{"SESSION_TTL", "CACHE_TTL", "PREFERENCES_TTL"}
 // settings are the variables that we read ourselves.
 var settings = []string{
 	"PORT", "SERVER_NAME", "SERVER_VERSION", "ENVIRONMENT", "NODE_ENV", "DEBUG_MODE", "LOG_LEVEL", "KEEP_ALIVE_INTERVAL",
-	"PERDURE_TOKEN", "PERDURE_ALLOWED_HOSTS", "PERDURE_ALLOWED_ORIGINS", "PERDURE_RATE_LIMIT",
+	"PERDURE_TOKEN", "PERDURE_ALLOWED_HOSTS", "PERDURE_ALLOWED_ORIGINS", "PERDURE_RATE_LIMIT", "PERDURE_CLUSTER_SECRET", "PERDURE_KEY",
 	"NEXTCLOUD_BASE_URL", "NEXTCLOUD_USERNAME", "NEXTCLOUD_APP_TOKEN", "NEXTCLOUD_CA_FILE",
 }
 
@@ -208,8 +212,9 @@ func (cfg *config) objectVars() map[string]string {
 			vars[name] = v
 		}
 	}
-	delete(vars, "PERDURE_TOKEN")
-	delete(vars, "NEXTCLOUD_APP_TOKEN")
+	for _, secret := range []string{"PERDURE_TOKEN", "PERDURE_CLUSTER_SECRET", "PERDURE_KEY", "NEXTCLOUD_APP_TOKEN"} {
+		delete(vars, secret)
+	}
 	return vars
 }
 
@@ -240,6 +245,10 @@ func (cfg *config) open(st store.Store, yes bool, log *slog.Logger) (*durable.Ru
 	if err != nil {
 		return nil, err
 	}
+	if cfg.placement != nil && len(plan.Deletes)+len(plan.Renames) > 0 {
+		return nil, errors.New("migrations that delete or rename classes need the data for themselves: " +
+			"stop all nodes, and start one without --peer-addr until it serves")
+	}
 	if len(plan.Deletes) > 0 && !yes {
 		var lost []string
 		for _, d := range plan.Deletes {
@@ -252,6 +261,38 @@ func (cfg *config) open(st store.Store, yes bool, log *slog.Logger) (*durable.Ru
 	}
 	return cfg.start(st, plan.Next.Classes, cfg.bindings, log)
 }
+
+// openTogether is open where other nodes may be doing the same: one of them makes the
+// classes, and the others find them made.
+func (cfg *config) openTogether(st store.Store, log *slog.Logger) (rt *durable.Runtime, err error) {
+	for range 3 {
+		if rt, err = cfg.open(st, false, log); err == nil {
+			return rt, nil
+		}
+	}
+	return nil, err
+}
+
+// key returns the key that credentials are sealed under: in a cluster one that all nodes can derive.
+func (cfg *config) key(at place) (*accounts.Key, error) {
+	secrets := cfg.variable("PERDURE_KEY")
+	if secrets == "" {
+		if cfg.placement == nil {
+			return at.key(), nil
+		}
+		secrets = cfg.secret
+	}
+	all := strings.Split(secrets, ",")
+	for i, s := range all {
+		if all[i] = strings.TrimSpace(s); len(all[i]) < minKey {
+			return nil, fmt.Errorf("PERDURE_KEY: %d bytes, at least %d are needed", len(all[i]), minKey)
+		}
+	}
+	return accounts.SecretKey(all[0], all[1:]...), nil
+}
+
+// minKey is the length of the shortest secret that credentials are sealed under.
+const minKey = 16
 
 // openAsIs starts a runtime on a store without migrating it: a command that is about
 // something else should not.
@@ -285,7 +326,7 @@ func (cfg *config) start(st store.Store, exist []string, bindings map[string]str
 	}
 	return durable.Open(st, &durable.Options{
 		Classes: present, Bindings: bindings, Vars: cfg.objectVars(), Logger: log,
-		Limits: durable.Limits{NamespaceBytes: cfg.wrangler.Quota},
+		Limits: durable.Limits{NamespaceBytes: cfg.wrangler.Quota}, Placement: cfg.placement,
 	})
 }
 

@@ -103,7 +103,15 @@ func (f *dataFlags) withControl(env *environment, fn func(ctx context.Context, c
 		if !errors.Is(err, errNobody) {
 			return err
 		}
-		st, err := at.open(log)
+		if at.shared() {
+			if c, done, err := cfg.overPeers(env.ctx, at, log); err != nil {
+				return err
+			} else if c != nil {
+				defer done()
+				return fn(env.ctx, c)
+			}
+		}
+		st, err := at.open(env.ctx, log)
 		if err == nil {
 			return cfg.inThisProcess(env.ctx, st, at, log, fn)
 		}
@@ -138,7 +146,11 @@ func (cfg *config) inThisProcess(ctx context.Context, st store.Store, at place, 
 	if err != nil {
 		return errors.Join(err, st.Close())
 	}
-	w := cfg.worker(rt, at, log)
+	key, err := cfg.key(at)
+	if err != nil {
+		return errors.Join(err, rt.Close())
+	}
+	w := cfg.worker(rt, key, log)
 	err = fn(ctx, &controlClient{&http.Client{Transport: worker.InProcess(w.Control())}})
 	return errors.Join(err, w.Close(), rt.Close())
 }

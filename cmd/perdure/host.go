@@ -21,7 +21,11 @@ type host struct {
 // host starts one on a runtime, which is closed if it can't. release, if not nil, is called
 // when a server asks for the data; it must not wait.
 func (cfg *config) host(ctx context.Context, rt *durable.Runtime, at place, log *slog.Logger, release func()) (_ *host, err error) {
-	h := &host{rt: rt, worker: cfg.worker(rt, at, log)}
+	key, err := cfg.key(at)
+	if err != nil {
+		return nil, errors.Join(err, rt.Close())
+	}
+	h := &host{rt: rt, worker: cfg.worker(rt, key, log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.worker.Close(), rt.Close())

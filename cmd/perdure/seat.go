@@ -130,7 +130,7 @@ func (s *seat) try(ctx context.Context) (net.Conn, error) {
 
 // serveLocked makes this process the one that serves.
 func (s *seat) serveLocked(ctx context.Context) error {
-	st, err := s.at.open(s.log)
+	st, err := s.at.open(ctx, s.log)
 	if err != nil {
 		return err
 	}
@@ -223,13 +223,26 @@ func askForRelease(ctx context.Context, dir string) (bool, error) {
 	return resp.StatusCode == http.StatusAccepted, nil
 }
 
+// isServed reports whether some process serves a folder.
+func isServed(ctx context.Context, dir string) bool {
+	conn, err := dialSocket(ctx, dir)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
 // openPatiently opens a store that others may hold who let go of it when asked.
 func (p place) openPatiently(ctx context.Context, log *slog.Logger) (store.Store, error) {
 	deadline := time.Now().Add(seatPatience)
 	for asked := false; ; {
-		st, err := p.open(log)
+		st, err := p.open(ctx, log)
 		if err == nil || !errors.Is(err, store.ErrInUse) || time.Now().After(deadline) {
 			return st, err
+		}
+		if p.shared() && !isServed(ctx, p.dir) {
+			return nil, err // by another machine, or by several
 		}
 		willing, aerr := askForRelease(ctx, p.dir)
 		if aerr != nil || !willing {

@@ -21,6 +21,7 @@ type serveCmd struct {
 	Addr string `help:"Address to listen on. Default: 127.0.0.1:8787." placeholder:"HOST:PORT"`
 	Port *int   `help:"Port to listen on, 0 for any free one, in place of that of --addr; also PORT in the environment." placeholder:"N"`
 	dataFlags
+	clusterFlags
 	Token        string        `help:"Token that requests must bring; also PERDURE_TOKEN in the environment, where other users of the machine can't see it." placeholder:"SECRET"`
 	Dav          bool          `help:"Serve calendars at /dav/ although they are on a Nextcloud."`
 	InsecureHTTP bool          `name:"insecure-http" help:"Allow a Nextcloud on plain http elsewhere than on this machine."`
@@ -50,18 +51,26 @@ func (c *serveCmd) Run(env *environment) error {
 		return err
 	}
 	defer listener.Close()
-	st, err := at.openPatiently(env.ctx, log)
+	together, err := c.clusterFlags.configure(cfg, at)
 	if err != nil {
 		return err
 	}
-	rt, err := cfg.open(st, c.Yes, log)
+	var m *member
+	var rt *durable.Runtime
+	if together {
+		at.dir = "" // other nodes may have the same folder
+		m, rt, err = c.openTogether(env.ctx, cfg, at, log)
+	} else {
+		rt, err = c.openAlone(env.ctx, cfg, at, log)
+	}
 	if err != nil {
-		return errors.Join(err, st.Close())
+		return err
 	}
 	h, err := cfg.host(env.ctx, rt, at, log, nil)
 	if err != nil {
-		return err
+		return errors.Join(err, m.close(env.ctx))
 	}
+	m.serves(h)
 	srv := &http.Server{
 		Handler:           boundLeftovers(h.worker),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -82,19 +91,51 @@ func (c *serveCmd) Run(env *environment) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Grace)
 	defer cancel()
-	return errors.Join(err, h.close(ctx, log, func(ctx context.Context) {
+	if m != nil {
+		h.worker.Announce()
+		m.leave(ctx) // and serve on: what comes is passed on to the new owners
+	}
+	err = errors.Join(err, h.close(ctx, log, func(ctx context.Context) {
 		if srv.Shutdown(ctx) != nil {
 			srv.Close()
 		}
 	}))
+	return errors.Join(err, m.close(ctx))
+}
+
+func (c *serveCmd) openAlone(ctx context.Context, cfg *config, at place, log *slog.Logger) (*durable.Runtime, error) {
+	st, err := at.openPatiently(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := cfg.open(st, c.Yes, log)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return rt, nil
+}
+
+func (c *serveCmd) openTogether(ctx context.Context, cfg *config, at place, log *slog.Logger) (*member, *durable.Runtime, error) {
+	m, err := c.join(ctx, cfg, at, c.Grace/2, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.placement, cfg.elsewhere = m.node.Load(), m.elsewhere
+	rt, err := cfg.openTogether(m.store, log)
+	if err != nil {
+		m.listener.Close()
+		return nil, nil, errors.Join(err, m.store.Close())
+	}
+	m.start(rt)
+	return m, rt, nil
 }
 
 // worker returns the application's front on rt, as the configuration wants it.
-func (cfg *config) worker(rt *durable.Runtime, at place, log *slog.Logger) *worker.Worker {
+func (cfg *config) worker(rt *durable.Runtime, key *accounts.Key, log *slog.Logger) *worker.Worker {
 	return worker.New(rt, &worker.Options{
 		Link: &cfg.link, Bindings: cfg.bindingNames(), Token: cfg.token, Rate: cfg.rate,
 		AllowedHosts: cfg.allowedHosts, AllowedOrigins: cfg.allowedOrigins, KeepAlive: cfg.keepAlive, TimeZone: cfg.localZone(),
-		Key: at.key(), DAV: cfg.dav, Nextcloud: cfg.nextcloud, CalDAV: cfg.caldav, Logger: log,
+		Key: key, Elsewhere: cfg.elsewhere, DAV: cfg.dav, Nextcloud: cfg.nextcloud, CalDAV: cfg.caldav, Logger: log,
 		Name: cfg.variable("SERVER_NAME"), Version: cfg.serverVersion(), Environment: cfg.environmentName(),
 	})
 }

@@ -238,7 +238,7 @@ func TestUsersRefused(t *testing.T) {
 		{[]string{"add", "me"}, 1, "single user"},
 		{[]string{"add"}, 2, "<name>"},
 		{[]string{"add", "ann", "--store", "memory:"}, 2, "memory:"},
-		{[]string{"add", "ann", "--store", "postgres://u:secret@h/d"}, 2, "--store"},
+		{[]string{"add", "ann", "--store", "mysql://u:secret@h/d"}, 2, "--store"},
 	} {
 		code, _, stderr := command(t, dir, nil, append([]string{"users"}, c.args...)...)
 		if code != c.status || !strings.Contains(stderr, c.want) || strings.Contains(stderr, "secret@") {
