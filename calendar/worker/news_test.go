@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -85,30 +84,14 @@ func TestNewsCloses(t *testing.T) {
 	})
 }
 
-// quiet returns when nothing waits to be told.
-func (n *news) quiet() {
-	for {
-		n.mu.Lock()
-		working, done := n.working, n.done
-		n.mu.Unlock()
-		if !working {
-			return
-		}
-		<-done
-	}
-}
-
 // TestDAVChanges has ids of changes through /dav/ that are those which the service shows.
 func TestDAVChanges(t *testing.T) {
 	b := newBed(t, Options{})
 	ann, secret := b.add("ann")
-	var mu sync.Mutex
-	var got []calendar.Change
+	told := make(chan calendar.Change, 100)
 	b.news.deliver = func(_ context.Context, from source, c calendar.Change) error {
-		mu.Lock()
-		defer mu.Unlock()
 		if from == davClient {
-			got = append(got, c)
+			told <- c
 		}
 		return nil
 	}
@@ -123,7 +106,6 @@ func TestDAVChanges(t *testing.T) {
 			}
 		}
 	}
-	b.news.quiet()
 	list, err := b.calendar.User(ann.ID).ListEvents(t.Context(), calendar.Query{Start: "2026-01-01", End: "2026-01-03"})
 	if err != nil {
 		t.Fatal(err)
@@ -132,17 +114,17 @@ func TestDAVChanges(t *testing.T) {
 	for _, e := range list.Events {
 		shown[e.CalendarID+" "+e.ID] = true
 	}
-	named := 0
-	for _, c := range got {
-		for _, id := range c.Events {
-			named++
-			if c.User != ann.ID || !shown[c.Calendar+" "+id] {
-				t.Errorf("told of %+v, want one of %v", c, shown)
-			}
-		}
+	if len(shown) != 9 {
+		t.Fatalf("shown are %v, want nine", shown)
 	}
-	if named == 0 {
-		t.Error("told of nothing")
+	for left := shown; len(left) > 0; {
+		c := <-told
+		for _, id := range c.Events {
+			if c.User != ann.ID || !shown[c.Calendar+" "+id] {
+				t.Fatalf("told of %+v, want one of %v", c, shown)
+			}
+			delete(left, c.Calendar+" "+id)
+		}
 	}
 }
 

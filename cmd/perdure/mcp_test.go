@@ -175,7 +175,10 @@ var eventIDs = regexp.MustCompile(`"id": "([^"]+)"`)
 func TestMCPTwoUsers(t *testing.T) {
 	dir := t.TempDir()
 	secrets := map[string]string{"ann": addUser(t, dir, "ann"), "bob": addUser(t, dir, "bob")}
-	p := start(t, dir, nil, serveArgs...)
+	const operator = "operat0r-t0ken"
+	env := []string{"PERDURE_TOKEN=" + operator, "LOG_LEVEL=debug"}
+	p := start(t, dir, env, serveArgs...)
+	first := p
 	type client struct {
 		old, new        *mcpClient
 		event           string // id
@@ -216,7 +219,7 @@ func TestMCPTwoUsers(t *testing.T) {
 			t.Errorf("%s\nof the other: %s\nof nobody:    %s", what, a, b)
 		}
 	}
-	check := func(when string, p *process, streams bool) {
+	check := func(when string, p *process) {
 		t.Helper()
 		for name, mine := range clients {
 			theirs := clients[other[name]]
@@ -302,8 +305,8 @@ func TestMCPTwoUsers(t *testing.T) {
 				all.WriteString(body)
 			}
 			for _, path := range []string{"/objects/SESSIONS/" + theirs.handle + "/get?id=" + theirs.handle, "/objects/MCPSession/" + theirs.old.session + "/", "/objects/CALENDARS/x/calendars"} {
-				if code, body := foreign.do("GET", path, "", mine.old.auth...); code != 403 {
-					t.Errorf("%s: %s by %s = %d %s, want 403", when, path, name, code, body)
+				if code, body := foreign.do("GET", path, "", mine.old.auth...); code != 401 {
+					t.Errorf("%s: %s by %s = %d %s, want 401", when, path, name, code, body)
 				}
 			}
 			id, _, _ := strings.Cut(secrets[other[name]], ".")
@@ -315,7 +318,7 @@ func TestMCPTwoUsers(t *testing.T) {
 
 			// Without a token, or with one that is none, there is nothing.
 			for _, path := range []string{"/mcp", "/sse", "/messages?sessionId=" + mine.oldSSE, "/api/calendars"} {
-				for _, auth := range [][]string{nil, {"Authorization", "Bearer x"}, {"Authorization", "Bearer " + id + ".wrong"}, basic(name, secrets[name])} {
+				for _, auth := range [][]string{nil, {"Authorization", "Bearer x"}, {"Authorization", "Bearer " + id + ".wrong"}, {"Authorization", "Bearer " + operator}, basic(name, secrets[name])} {
 					resp := p.response("GET", path, auth...)
 					challenge := resp.Header.Get("WWW-Authenticate")
 					invalid := strings.Contains(challenge, `error="invalid_token"`)
@@ -325,16 +328,19 @@ func TestMCPTwoUsers(t *testing.T) {
 				}
 			}
 		}
-		// What one writes, the other's stream is silent about: the mark of a later write of
-		// the other's own comes first.
+		for _, class := range []string{"MCPSession", "MCPUser", "User", "Users", "Home", "Calendar"} { // built in
+			if code, body := p.do("GET", "/objects/"+class+"/"+clients["ann"].old.session+"/mcp", "", "Authorization", "Bearer "+operator); code != 404 {
+				t.Errorf("%s: /objects/%s by the operator = %d %s, want 404", when, class, code, body)
+			}
+		}
 		if t.Failed() {
 			t.FailNow()
 		}
 	}
-	check("at first", p, true)
+	check("at first", p)
 	p.kill()
-	p = start(t, dir, nil, serveArgs...)
-	check("after kill -9", p, false)
+	p = start(t, dir, env, serveArgs...)
+	check("after kill -9", p)
 
 	// Subscriptions outlive the crash, and are each user's own.
 	streams := make(map[string]<-chan string)
@@ -368,13 +374,17 @@ func TestMCPTwoUsers(t *testing.T) {
 			t.Error("a stream goes on")
 		}
 	}
-	out := p.stdout.String() + p.stderr.String()
+	said := first.stdout.String() + first.stderr.String() + p.stdout.String() + p.stderr.String()
+	for _, c := range clients {
+		said += c.old.heard.String() + c.new.heard.String()
+	}
+	hidden := map[string]string{"the operator": operator}
 	for name, secret := range secrets {
-		_, plain, _ := strings.Cut(secret, ".")
-		for _, said := range []string{out, clients[name].old.heard.String(), clients[name].new.heard.String()} {
-			if strings.Contains(said, plain) {
-				t.Errorf("%s's secret is in what the server says", name)
-			}
+		_, hidden[name], _ = strings.Cut(secret, ".")
+	}
+	for name, secret := range hidden {
+		if strings.Contains(said, secret) {
+			t.Errorf("the secret of %s is in what the server says", name)
 		}
 	}
 }
