@@ -179,7 +179,7 @@ func client(ctx context.Context, number int, seed uint64, front, cell func() str
 		if in.kind == write {
 			in.text = fmt.Sprintf("%d-%d", number, n)
 		}
-		ask(web, number, front(), in, r)
+		ask(context.Background(), web, number, front(), in, r)
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Duration(15+rng.IntN(30)) * time.Millisecond):
@@ -188,7 +188,7 @@ func client(ctx context.Context, number int, seed uint64, front, cell func() str
 }
 
 // ask asks a node to do one operation, and writes down what came of it.
-func ask(web *http.Client, number int, addr string, in input, r *record) bool {
+func ask(ctx context.Context, web *http.Client, number int, addr string, in input, r *record) bool {
 	q := url.Values{"name": {in.name}}
 	switch in.kind {
 	case add:
@@ -197,7 +197,11 @@ func ask(web *http.Client, number int, addr string, in input, r *record) bool {
 		q.Set("text", in.text)
 	}
 	call := time.Now()
-	resp, err := web.Post("http://"+addr+"/?"+q.Encode(), "", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/?"+q.Encode(), nil)
+	if err != nil {
+		panic(err)
+	}
+	resp, err := web.Do(req)
 	var dial *net.OpError
 	if err != nil {
 		status := "unknown"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"slices"
@@ -214,6 +215,24 @@ func (s *scene) freeze(l ...*link) (heal func()) {
 	}
 }
 
+// questions sends reads of all current cells to a node that is stopped, and returns
+// when its machine has them. The function returned waits for their answers.
+func (s *scene) questions(i int) (wait func()) {
+	var wg, sent sync.WaitGroup
+	web := &http.Client{Timeout: 10 * lease, Transport: &http.Transport{DisableKeepAlives: true}}
+	for k, name := range slices.Concat(s.current(), s.current(), s.current()) {
+		sent.Add(1)
+		once := sync.OnceFunc(sent.Done)
+		trace := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { once() }})
+		wg.Go(func() {
+			defer once()
+			ask(trace, web, 1000+k, *s.nodes[i].front.Load(), input{name: name}, s.record)
+		})
+	}
+	sent.Wait()
+	return wg.Wait
+}
+
 func (s *scene) pair(a, b int) []*link {
 	return []*link{s.between[[2]int{a, b}], s.between[[2]int{b, a}]}
 }
@@ -237,7 +256,12 @@ var faults = []fault{
 	}},
 	{"SIGSTOP for 1.75 leases", lease * 7 / 4, func(s *scene, a, b int) ([]int, func()) {
 		s.nodes[a].cmd.Process.Signal(syscall.SIGSTOP)
-		return []int{a}, func() { s.nodes[a].cmd.Process.Signal(syscall.SIGCONT) }
+		return []int{a}, func() {
+			// Questions that lie there when it wakes, and are newer than what others have answered meanwhile.
+			wait := s.questions(a)
+			s.nodes[a].cmd.Process.Signal(syscall.SIGCONT)
+			wait()
+		}
 	}},
 	{"cut off from PostgreSQL", lease * 7 / 4, func(s *scene, a, b int) ([]int, func()) {
 		return []int{a}, s.cut(s.nodes[a].db)
@@ -287,9 +311,30 @@ var faults = []fault{
 	}},
 }
 
-// drain does what the command does.
+// drain does what the command does. A node that is drained has given up everything when it returns.
 func (s *scene) drain(i int, on bool) {
-	s.server.Exec(s.t, s.database, fmt.Sprintf("UPDATE perdure.nodes SET draining = %v WHERE name = '%s' AND NOT ended", on, s.nodes[i].name))
+	name := s.nodes[i].name
+	conn := s.server.Connect(s.t, s.database)
+	defer conn.Close(context.Background())
+	count := func() (n int) {
+		if err := conn.QueryRow(context.Background(), `SELECT count(*) FROM perdure.shards s JOIN perdure.nodes n ON n.id = s.owner WHERE n.name = $1`, name).Scan(&n); err != nil {
+			s.t.Fatal(err)
+		}
+		return n
+	}
+	had, began := count(), time.Now()
+	if _, err := conn.Exec(context.Background(), `UPDATE perdure.nodes SET draining = $1 WHERE name = $2 AND NOT ended`, on, name); err != nil {
+		s.t.Fatal(err)
+	}
+	for on && count() > 0 {
+		if time.Since(began) > time.Minute {
+			s.t.Fatalf("%s has %d shards left after a minute", name, count())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if on {
+		s.t.Logf("%s gave up %d shards within %v, up to a fifth of a lease of which is until it heard of it", name, had, time.Since(began).Round(time.Millisecond))
+	}
 }
 
 // silences are how long cells did not answer.
@@ -370,7 +415,7 @@ func (s *scene) run(t *testing.T, faults []fault, length time.Duration) {
 	web := &http.Client{Timeout: time.Minute}
 	for _, name := range s.cells {
 		deadline := time.Now().Add(time.Minute)
-		for !ask(web, 99, *s.nodes[s.rng.IntN(len(s.nodes))].front.Load(), input{name: name}, s.record) {
+		for !ask(context.Background(), web, 99, *s.nodes[s.rng.IntN(len(s.nodes))].front.Load(), input{name: name}, s.record) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s can't be read at the end", name)
 			}

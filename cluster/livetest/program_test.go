@@ -103,7 +103,7 @@ func program(name string) error {
 		to[peer] = addr
 	}
 	st, err := pgstore.Open(ctx, []string{os.Getenv("LIVETEST_DSN")}, &pgstore.Options{
-		Shards: 64, Lease: lease, Logger: log,
+		Lease: lease, Logger: log,
 		Lost: func(shard uint32, epoch int64) { node.Load().Lost(shard, epoch) },
 	})
 	if err != nil {
