@@ -67,6 +67,35 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// Pages of series, of several calendars and of filtered events miss nothing either.
+func TestPagesOfSeries(t *testing.T) {
+	b := newBed(t)
+	for _, cal := range []string{"personal", "work"} {
+		b.mkcalendar("alice", cal)
+		for i := range 12 {
+			b.put("alice", cal, fmt.Sprintf("s%d.ics", i), ics(fmt.Sprintf("UID:%s-%d", cal, i), fmt.Sprintf("DTSTART:202603%02dT090000Z", 1+i/2),
+				"RRULE:FREQ=DAILY;COUNT=20", "CATEGORIES:"+[]string{"even", "odd"}[i%2], "SUMMARY:same", "DESCRIPTION:"+strings.Repeat("x", 900)))
+		}
+	}
+	cl := b.connect(calmcp.Caller{User: "alice"})
+	for _, tt := range []struct {
+		args string
+		want int
+	}{
+		{march, 480}, {march + `,"limit":500`, 480}, {march + `,"limit":7`, 480}, {march + `,"tags":["ODD"]`, 240},
+		{march + `,"expandRecurring":false`, 24}, {march + `,"expandRecurring":false,"limit":5`, 24}, {march + `,"calendarId":"work","limit":50`, 240},
+	} {
+		all, pages := cl.pages(tt.args)
+		seen := map[string]bool{}
+		for _, e := range all {
+			seen[e.CalendarID+e.ID+e.RecurrenceID] = true
+		}
+		if len(all) != tt.want || len(seen) != tt.want || pages < 2 && tt.want > 100 {
+			t.Errorf("%s: %d events, %d of them different, on %d pages, want %d", tt.args, len(all), len(seen), pages, tt.want)
+		}
+	}
+}
+
 // A page ends before its text is too long, and its cursor leads on exactly there.
 func TestPagesOfLongTexts(t *testing.T) {
 	b := newBed(t)

@@ -186,3 +186,18 @@ func TestSessionWithOtherData(t *testing.T) {
 		t.Errorf("failed %v, _meta %v", failed, meta)
 	}
 }
+
+// Without a place for sessions tools work, and none is named or found.
+func TestWithoutSessions(t *testing.T) {
+	b := newBed(t)
+	b.mkcalendar("alice", "personal")
+	b.surface = calmcp.NewSurface(&calmcp.SurfaceOptions{Calendars: b.svc})
+	cl := b.connect(calmcp.Caller{User: "alice", Session: "S"})
+	_, failed, meta := cl.callMeta("listCalendars", "")
+	if failed || len(without(meta)) != 0 {
+		t.Errorf("failed %v, _meta %v", failed, meta)
+	}
+	if text := cl.fails("listCalendars", `{"sessionId":"S1"}`); !strings.Contains(text, "Leave sessionId out") {
+		t.Error(text)
+	}
+}
