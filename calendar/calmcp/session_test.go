@@ -747,3 +747,88 @@ func TestCallLostInCrash(t *testing.T) {
 		t.Errorf("who = %q", got)
 	}
 }
+
+// The client leaves, then the server ends in order: the answer is there when both are back.
+func TestAnswerDuringDrain(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect("ann", "2025-11-25")
+	call := w.listen(w.request("POST", "/mcp", "ann", c.session, c.version, `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"wait","arguments":{}}}`))
+	begin := <-call.events
+	<-w.started
+	call.close()
+	draining := w.rt.Draining()
+	go func() {
+		<-draining
+		close(w.release)
+	}()
+	old := w.h
+	w.rt.Reopen()
+	w.link()
+	old.Close()
+	if err := <-w.ended; err != nil {
+		t.Errorf("the call was told to end: %v", err)
+	}
+	if e := c.get(begin.id).next(); !strings.Contains(e.data, "waited") {
+		t.Errorf("event %+v", e)
+	}
+}
+
+func TestBatch(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect("ann", "2025-03-26")
+	r := c.send(`[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}},{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"who","arguments":{}}}]`)
+	if m := r.messages(); r.status != 200 || len(m) != 2 {
+		t.Errorf("batch: %d %s", r.status, r.body)
+	}
+	if r := w.connect("ann", "2025-06-18").send(`[{"jsonrpc":"2.0","id":1,"method":"ping"}]`); r.status != 400 {
+		t.Errorf("batch in 2025-06-18: %d", r.status)
+	}
+	w.quiet(c.session)
+}
+
+// Two calls under one id: the second is refused, the first is not disturbed.
+func TestSameIDTwice(t *testing.T) {
+	w := newWorld(t, sleepy)
+	c := w.connect("ann", "2025-11-25")
+	body := `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"wait","arguments":{}}}`
+	call := w.listen(w.request("POST", "/mcp", "ann", c.session, c.version, body))
+	<-w.started
+	if r := c.send(body); r.status != 400 || !strings.Contains(r.body, "duplicate") {
+		t.Errorf("second: %d %s", r.status, r.body)
+	}
+	close(w.release)
+	if e := call.next(); !strings.Contains(e.data, "waited") {
+		t.Errorf("first: %+v", e)
+	}
+	call.ends()
+	w.evict(c.session) // nothing is waited for
+}
+
+// Streams that have ended leave no goroutine.
+func TestStreamsLeaveNoGoroutine(t *testing.T) {
+	w := newWorld(t, sleepy)
+	c := w.connect("ann", "2025-11-25")
+	round := func() {
+		for _, r := range []*http.Request{
+			w.request("GET", "/sse", "ann", "", "", ""),
+			w.modern("ann", "subscriptions/listen", `"notifications":{"resourceSubscriptions":["test://a"]}`),
+			c.getRequest(""),
+		} {
+			l := w.listen(r)
+			<-l.events
+			l.close()
+		}
+		w.evict(c.session)
+	}
+	round()
+	http.DefaultClient.CloseIdleConnections()
+	before := settledGoroutines(0, 50)
+	for range 50 {
+		round()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if after := settledGoroutines(before+5, 1000); after > before+5 {
+		buf := make([]byte, 1<<20)
+		t.Errorf("%d goroutines before, %d after 50 rounds\n%.8000s", before, after, buf[:runtime.Stack(buf, true)])
+	}
+}
