@@ -38,4 +38,4 @@ fuzz:
 	done
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./durable ./store/pebblestore
+	$(GO) test -run '^$$' -bench . -benchmem ./durable ./store/pebblestore ./store/pgstore

@@ -89,7 +89,7 @@ func cutCommits(proxy *pgtest.Proxy, k int, at byte, fate pgtest.Fate) {
 			return pgtest.Drop
 		}
 		if m.Type == 'B' { // the names of portal and statement begin a Bind
-			committing[m.Conn] = bytes.HasPrefix(m.Body, []byte("\x00"+commitName+"\x00"))
+			committing[m.Conn] = bytes.HasPrefix(m.Body, []byte("\x00"+commitName))
 		}
 		if m.Type == at && committing[m.Conn] {
 			if commits++; commits > k {

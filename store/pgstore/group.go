@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/perdure/perdure/store"
 )
@@ -89,20 +90,14 @@ type group struct {
 	headDue, headRetries, headNext           array
 	goneFence, goneObject                    array
 	writer, number                           [8]byte
-	arrays                                   []*array // all of them, in the order of the statement
-	params                                   [][]byte
+	arrays                                   []*array // all of them
+	parts                                    []part
+	values                                   [][]byte
 }
 
 func newGroup() *group {
 	g := &group{positions: map[uint32]int64{}}
-	g.arrays = []*array{
-		&g.shard, &g.epoch, &g.settled,
-		&g.putFence, &g.putObject, &g.putKey, &g.putValue,
-		&g.delFence, &g.delObject, &g.delKey,
-		&g.wipeFence, &g.wipeObject, &g.wipeFrom, &g.wipeTo,
-		&g.headFence, &g.headObject, &g.headShard, &g.headNS, &g.headName, &g.headSize, &g.headDue, &g.headRetries, &g.headNext,
-		&g.goneFence, &g.goneObject,
-	}
+	g.makeParts()
 	for _, a := range g.arrays {
 		a.elem = int8OID
 	}
@@ -115,14 +110,14 @@ func newGroup() *group {
 	return g
 }
 
-// commitSQL is the statement. Nothing but f reads the fences, and everything else waits
-// for f. All parts see the database as it was when the statement began; that the shards
-// are still ours when their rows are locked means that nobody has changed their objects
-// since.
+// fenceSQL is the beginning of the statement. Nothing but f reads the fences, and
+// everything else waits for f. All parts see the database as it was when the statement
+// began; that the shards are still ours when their rows are locked means that nobody has
+// changed their objects since.
 //
 // The rows in keys and objects are found by index, whatever the tables hold: see the
 // settings of the session.
-const commitSQL = `
+const fenceSQL = `
 WITH l AS MATERIALIZED (
 	SELECT shard, epoch, settled FROM perdure.shards WHERE shard = ANY ($3::int8[]) ORDER BY shard FOR SHARE
 ), a AS MATERIALIZED (
@@ -136,41 +131,93 @@ WITH l AS MATERIALIZED (
 	INSERT INTO perdure.commits AS c (writer, number, at)
 	SELECT $1::int8, $2::int8, now() WHERE true = ANY ((SELECT ok FROM f)::bool[])
 	ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at
-), p AS (
+)`
+
+// part is a part of the statement, which is left out if there is nothing for it. In its
+// text ? stands for the next array.
+type part struct {
+	sql    string
+	arrays []*array // the first is the position of each row's fence
+}
+
+func (g *group) makeParts() {
+	g.parts = []part{
+		{`, p AS (
 	INSERT INTO perdure.keys (object, key, value)
-	SELECT object, key, value FROM unnest($6::int8[], $7::bytea[], $8::bytea[], $9::bytea[]) AS t (f, object, key, value)
+	SELECT object, key, value FROM unnest(?::int8[], ?::bytea[], ?::bytea[], ?::bytea[]) AS t (f, object, key, value)
 	WHERE ((SELECT ok FROM f)::bool[])[f]
 	ON CONFLICT (object, key) DO UPDATE SET value = excluded.value
-), d AS (
-	DELETE FROM perdure.keys k USING unnest($10::int8[], $11::bytea[], $12::bytea[]) AS t (f, object, key)
+)`, []*array{&g.putFence, &g.putObject, &g.putKey, &g.putValue}},
+		{`, d AS (
+	DELETE FROM perdure.keys k USING unnest(?::int8[], ?::bytea[], ?::bytea[]) AS t (f, object, key)
 	WHERE k.object = t.object AND k.key = t.key AND ((SELECT ok FROM f)::bool[])[t.f]
-), w AS (
-	DELETE FROM perdure.keys k USING unnest($13::int8[], $14::bytea[], $15::bytea[], $16::bytea[]) AS t (f, object, start, stop)
+)`, []*array{&g.delFence, &g.delObject, &g.delKey}},
+		{`, w AS (
+	DELETE FROM perdure.keys k USING unnest(?::int8[], ?::bytea[], ?::bytea[], ?::bytea[]) AS t (f, object, start, stop)
 	WHERE k.object = t.object AND k.key >= t.start AND (t.stop IS NULL OR k.key < t.stop) AND ((SELECT ok FROM f)::bool[])[t.f]
-), h AS (
-	INSERT INTO perdure.objects AS o (object, shard, namespace, name, size, due, retries, next)
+)`, []*array{&g.wipeFence, &g.wipeObject, &g.wipeFrom, &g.wipeTo}},
+		{`, h AS (
+	INSERT INTO perdure.objects (object, shard, namespace, name, size, due, retries, next)
 	SELECT object, shard, namespace, name, size, due, retries, next
-	FROM unnest($17::int8[], $18::bytea[], $19::int8[], $20::int8[], $21::bytea[], $22::int8[], $23::int8[], $24::int8[], $25::int8[])
+	FROM unnest(?::int8[], ?::bytea[], ?::int8[], ?::int8[], ?::bytea[], ?::int8[], ?::int8[], ?::int8[], ?::int8[])
 		AS t (f, object, shard, namespace, name, size, due, retries, next)
 	WHERE ((SELECT ok FROM f)::bool[])[f]
 	ON CONFLICT (object) DO UPDATE SET name = excluded.name, size = excluded.size, due = excluded.due, retries = excluded.retries, next = excluded.next
-), g AS (
-	DELETE FROM perdure.objects o USING unnest($26::int8[], $27::bytea[]) AS t (f, object)
+)`, []*array{&g.headFence, &g.headObject, &g.headShard, &g.headNS, &g.headName, &g.headSize, &g.headDue, &g.headRetries, &g.headNext}},
+		{`, g AS (
+	DELETE FROM perdure.objects o USING unnest(?::int8[], ?::bytea[]) AS t (f, object)
 	WHERE o.object = t.object AND ((SELECT ok FROM f)::bool[])[t.f]
-)
-SELECT ok FROM f`
+)`, []*array{&g.goneFence, &g.goneObject}},
+	}
+	g.arrays = []*array{&g.shard, &g.epoch, &g.settled}
+	for _, p := range g.parts {
+		g.arrays = append(g.arrays, p.arrays...)
+	}
+}
 
-// commitTypes are the types of the statement's parameters.
-func (g *group) types() []uint32 {
-	types := []uint32{int8OID, int8OID}
-	for _, a := range g.arrays {
+// statement is a prepared statement: the parts that a group needs.
+type statement struct {
+	name, sql string
+	types     []uint32 // of the parameters
+	values    [][]byte // valid until the next build
+}
+
+// statement returns the statement that has been built.
+func (g *group) statement(writer, number int64) statement {
+	binary.BigEndian.PutUint64(g.writer[:], uint64(writer))
+	binary.BigEndian.PutUint64(g.number[:], uint64(number))
+	st := statement{name: commitName, types: []uint32{int8OID, int8OID}, values: append(g.values[:0], g.writer[:], g.number[:])}
+	param := func(a *array) {
+		st.values = append(st.values, a.encoded())
 		if a.elem == byteaOID {
-			types = append(types, byteaArray)
+			st.types = append(st.types, byteaArray)
 		} else {
-			types = append(types, int8ArrayOID)
+			st.types = append(st.types, int8ArrayOID)
 		}
 	}
-	return types
+	for _, a := range g.arrays[:3] {
+		param(a)
+	}
+	sql := []byte(fenceSQL)
+	for i, p := range g.parts {
+		if p.arrays[0].n == 0 {
+			continue
+		}
+		st.name += "-" + strconv.Itoa(i)
+		next := 0
+		for _, c := range []byte(p.sql) {
+			if c != '?' {
+				sql = append(sql, c)
+				continue
+			}
+			param(p.arrays[next])
+			next++
+			sql = strconv.AppendInt(append(sql, '$'), int64(len(st.values)), 10)
+		}
+	}
+	st.sql = string(sql) + "\nSELECT ok FROM f"
+	g.values = st.values
+	return st
 }
 
 // build folds the batches of commits. fenceOf returns what is known about a shard.
@@ -267,17 +314,6 @@ func (g *group) wipe(at int64, object []byte, from string, to *string) {
 	} else {
 		g.wipeTo.string(*to)
 	}
-}
-
-// values returns the statement's parameters. They are valid until the next build.
-func (g *group) values(writer, number int64) [][]byte {
-	binary.BigEndian.PutUint64(g.writer[:], uint64(writer))
-	binary.BigEndian.PutUint64(g.number[:], uint64(number))
-	g.params = append(g.params[:0], g.writer[:], g.number[:])
-	for _, a := range g.arrays {
-		g.params = append(g.params, a.encoded())
-	}
-	return g.params
 }
 
 // change is what a row of batches does to one object.

@@ -182,7 +182,7 @@ func (s *testStore) atCommit(fate func(n int) pgtest.Fate) {
 			return pgtest.Drop // it would often come in time to end the statement
 		}
 		if m.Type == 'B' {
-			committing[m.Conn] = bytes.HasPrefix(m.Body, []byte("\x00"+commitName+"\x00"))
+			committing[m.Conn] = bytes.HasPrefix(m.Body, []byte("\x00"+commitName))
 		}
 		if m.Type != 'S' || !committing[m.Conn] {
 			return pgtest.Pass

@@ -62,7 +62,11 @@ CREATE TABLE perdure.keys (
 	value   bytea NOT NULL,
 	PRIMARY KEY (object, key)
 ) WITH (fillfactor = 90);
-ALTER TABLE perdure.keys ALTER COLUMN value SET STORAGE EXTERNAL;
+DO $$ BEGIN
+	ALTER TABLE perdure.keys ALTER COLUMN value SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+	ALTER TABLE perdure.keys ALTER COLUMN value SET STORAGE EXTERNAL;
+END $$;
 
 CREATE TABLE perdure.meta (
 	key    bytea PRIMARY KEY,

@@ -15,11 +15,14 @@ type session struct {
 	// warned is set when the server warns while a statement runs. A wait for synchronous
 	// replicas that is broken off ends so: with success, although no replica has it.
 	warned error
+
+	prepared map[string]bool // by the names of statements
 }
 
+// commitName begins the names of the statements that commit.
 const commitName = "commit"
 
-// connect makes the committer's connection and prepares the statement.
+// connect makes the committer's connection.
 func (c *committer) connect(ctx context.Context) error {
 	if c.conn != nil && !c.conn.conn.IsClosed() {
 		return nil
@@ -28,7 +31,7 @@ func (c *committer) connect(ctx context.Context) error {
 	if err := c.d.ready(ctx); err != nil {
 		return err
 	}
-	s := new(session)
+	s := &session{prepared: map[string]bool{}}
 	config := c.d.config.Config.Copy()
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.SeverityUnlocalized == "WARNING" {
@@ -37,10 +40,6 @@ func (c *committer) connect(ctx context.Context) error {
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		return c.d.wrap(err)
-	}
-	if _, err := conn.Prepare(ctx, commitName, commitSQL, c.group.types()); err != nil {
-		conn.Close(ctx)
 		return c.d.wrap(err)
 	}
 	s.conn, c.conn = conn, s
@@ -70,8 +69,15 @@ func (c *committer) send() ([]bool, error) {
 		return nil, errNotSent{err}
 	}
 	s := c.conn
+	st := c.group.statement(c.writer, c.number)
+	if !s.prepared[st.name] {
+		if _, err := s.conn.Prepare(ctx, st.name, st.sql, st.types); err != nil {
+			return nil, errNotSent{c.d.wrap(err)}
+		}
+		s.prepared[st.name] = true
+	}
 	s.warned = nil
-	result := s.conn.ExecPrepared(ctx, commitName, c.group.values(c.writer, c.number), binaryFormat, nil).Read()
+	result := s.conn.ExecPrepared(ctx, st.name, st.values, binaryFormat, nil).Read()
 	if result.Err != nil {
 		if pgconn.SafeToRetry(result.Err) {
 			return nil, errNotSent{c.d.wrap(result.Err)}

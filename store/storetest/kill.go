@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,7 +50,8 @@ func child(dir string, open func(dir string) (store.Store, error)) error {
 		wg.Go(func() {
 			for {
 				n, commit := c.next(i, 100)
-				if err = commit.Wait(); err != nil {
+				if err := commit.Wait(); err != nil {
+					fmt.Fprintln(os.Stderr, "stopped:", err)
 					return
 				}
 				// One write, shorter than a pipe keeps whole.
@@ -58,7 +60,7 @@ func child(dir string, open func(dir string) (store.Store, error)) error {
 		})
 	}
 	wg.Wait()
-	return fmt.Errorf("stopped: %v", err)
+	return errors.New("stopped")
 }
 
 // Kill has a child process commit under load to dir, kills it at a random moment,
