@@ -59,8 +59,8 @@ type written struct {
 const dateHelp = `send a date like 2026-03-10, a local time like 2026-03-10T09:00:00, or a time with offset like 2026-03-10T09:00:00+01:00 or 2026-03-10T08:00:00Z`
 
 // parseWritten reads a date or time; field names it in the error.
-func parseWritten(field, s string) (written, error) {
-	s = strings.ToUpper(strings.TrimSpace(s))
+func parseWritten(field, sent string) (written, error) {
+	s := strings.ToUpper(strings.TrimSpace(sent))
 	if t, err := time.Parse(time.DateOnly, s); err == nil {
 		return written{wall: t, date: true}, inRange(field, t)
 	}
@@ -79,7 +79,7 @@ func parseWritten(field, s string) (written, error) {
 			}
 		}
 	}
-	return written{}, invalid(field, "%q is not a date or time that exists; %s.", clip(s, 60), dateHelp)
+	return written{}, invalid(field, "%q is not a date or time that exists; %s.", clip(sent, 60), dateHelp)
 }
 
 func inRange(field string, t time.Time) error {
