@@ -32,7 +32,7 @@ type member struct {
 	core    *Core              // guarded by mu
 	tenures map[uint32]*tenure // guarded by mu
 	routes  map[uint32]*route  // guarded by mu
-	report  report             // guarded by mu
+	report  Report             // guarded by mu
 }
 
 // lease is the core's, for those who only want to look.

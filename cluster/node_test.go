@@ -518,3 +518,22 @@ func TestMessagesThatMakeNoSense(t *testing.T) {
 		}
 	})
 }
+
+// TestAllAreDraining: somebody has to serve, whatever was asked for.
+func TestAllAreDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLAN()
+		a, b := l.start(t, "a:1", Options{}), l.start(t, "b:1", Options{})
+		time.Sleep(3 * time.Second)
+		a.Drain()
+		b.Drain()
+		time.Sleep(3 * time.Second)
+		l.set("a:1", errors.New("no route to host")) // and one dies
+		time.Sleep(3 * testTTL)
+		for shard := range uint32(testShards) {
+			if got := b.known(shard); got != "b:1" {
+				t.Errorf("shard %d: b says %q", shard, got)
+			}
+		}
+	})
+}

@@ -23,22 +23,32 @@ func (c *Core) rank() {
 }
 
 // rankable returns the incarnations that are alive and stay, the last one of each
-// name. One that has not renewed yet may be the late work of a process that is gone.
+// name. If all that are alive are draining, they have to do.
 func (c *Core) rankable() []*peer {
-	var all []*peer
-	for i := range c.peers {
-		p := &c.peers[i]
-		alive := !p.Ended && !p.hinted && !p.Draining && p.Seq > 0 && c.silent(p) < p.TTL
-		if p.ID == c.me {
-			alive = !c.draining && c.seq > 0
-		}
-		if alive {
-			all = append(all, p)
-		}
+	all := c.alive(false)
+	if len(all) == 0 {
+		all = c.alive(true)
 	}
 	return slices.DeleteFunc(all, func(p *peer) bool {
 		return slices.ContainsFunc(all, func(q *peer) bool { return q.Name == p.Name && q.ID > p.ID })
 	})
+}
+
+// alive returns the incarnations that live. One that has not renewed yet may be the
+// late work of a process that is gone.
+func (c *Core) alive(draining bool) []*peer {
+	var all []*peer
+	for i := range c.peers {
+		p := &c.peers[i]
+		ok := !p.Ended && !p.hinted && p.Draining == draining && p.Seq > 0 && c.silent(p) < p.TTL
+		if p.ID == c.me {
+			ok = c.draining == draining && !c.leaving && c.seq > 0
+		}
+		if ok {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // silent returns for how long nothing new was seen of a peer.

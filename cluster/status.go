@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// report is what a node writes into its row with each renewal, for people.
-type report struct {
+// Report is what a node writes into its row with each renewal, as JSON, for people.
+type Report struct {
 	Shards int     // served
 	Here   float64 // events a second that were found to belong here
 	Away   float64 // and to other nodes
@@ -19,7 +19,7 @@ type report struct {
 func (m *member) reportLocked() []byte {
 	now := m.core.boot
 	here, away := m.n.here.Load(), m.n.away.Load()
-	r := report{Shards: len(m.tenures), at: now, here: here, away: away}
+	r := Report{Shards: len(m.tenures), at: now, here: here, away: away}
 	if passed := (now - m.report.at).Seconds(); passed > 0 {
 		r.Here, r.Away = float64(here-m.report.here)/passed, float64(away-m.report.away)/passed
 	}

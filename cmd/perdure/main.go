@@ -18,6 +18,7 @@ import (
 type program struct {
 	Serve   serveCmd   `cmd:"" help:"Serve durable objects and calendars over HTTP."`
 	Stdio   stdioCmd   `cmd:"" help:"Serve calendars to one MCP client on standard input and output."`
+	Cluster clusterCmd `cmd:"" help:"Look at the nodes that serve the same databases, and drain one."`
 	Users   usersCmd   `cmd:"" help:"Add, list and remove users."`
 	Login   loginCmd   `cmd:"" help:"Log in to a Nextcloud."`
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -43,6 +43,7 @@ type ShardState struct {
 // View is what a database says about nodes and shards at one moment.
 type View struct {
 	Nodes   []Node
+	Now     time.Time    // by the database's clock: for people, as Node.Renewed
 	Version int64        // of the map of shards
 	Shards  []ShardState // those that changed after the version asked for, ascending
 }
@@ -102,7 +103,7 @@ func (d *Database) view(ctx context.Context, what string, renew int64, stats []b
 		}
 		b.Queue(`SELECT ` + nodeColumns + ` FROM perdure.nodes ORDER BY id`)
 		// The version first: a change in between is shown now and again the next time.
-		b.Queue(`SELECT map FROM perdure.store`)
+		b.Queue(`SELECT map, now() FROM perdure.store`)
 		b.Queue(`SELECT shard, epoch, owner FROM perdure.shards WHERE version > $1 ORDER BY shard`, since)
 		results := conn.SendBatch(ctx, &b)
 		defer results.Close()
@@ -121,7 +122,7 @@ func (d *Database) view(ctx context.Context, what string, renew int64, stats []b
 		if v.Nodes, err = pgx.CollectRows(rows, scanNode); err != nil {
 			return err
 		}
-		if err := results.QueryRow().Scan(&v.Version); err != nil {
+		if err := results.QueryRow().Scan(&v.Version, &v.Now); err != nil {
 			return err
 		}
 		if rows, err = results.Query(); err != nil {
