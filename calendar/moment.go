@@ -82,9 +82,13 @@ func parseWritten(field, sent string) (written, error) {
 	return written{}, invalid(field, "%q is not a date or time that exists; %s.", clip(sent, 60), dateHelp)
 }
 
+// The years that are accepted: whatever zone they are read in, four digits, and never
+// the zero time.
+const firstYear, lastYear = 1000, 9998
+
 func inRange(field string, t time.Time) error {
-	if t.Year() < 1 || t.Year() > 9998 {
-		return invalid(field, "the year %d is out of range; %s.", t.Year(), dateHelp)
+	if t.Year() < firstYear || t.Year() > lastYear {
+		return invalid(field, "the year %d is out of range; send one from %d to %d, for example 2026-03-10.", t.Year(), firstYear, lastYear)
 	}
 	return nil
 }

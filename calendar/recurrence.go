@@ -31,6 +31,9 @@ func setRecurrence(cal *ical.Calendar, comp *ical.Component, r, was *Recurrence,
 		if err != nil {
 			return err
 		}
+		if err := endsAfter(cal, rule, start, zone); err != nil {
+			return err
+		}
 		if old := comp.Property("RRULE"); old != nil {
 			if before, err := old.Rule(); err == nil {
 				rule.WeekStart = before.WeekStart
@@ -104,6 +107,20 @@ func (r *Recurrence) rule(start ical.Time, zone *time.Location) (*ical.Rule, err
 		}
 	}
 	return rule, nil
+}
+
+// endsAfter refuses a rule that is over before the event begins: nobody would see that event again.
+func endsAfter(cal *ical.Calendar, rule *ical.Rule, start ical.Time, zone *time.Location) error {
+	if rule.Until.IsZero() {
+		return nil
+	}
+	last, _ := cal.Instant(rule.Until, zone)
+	first, _ := cal.Instant(start, zone)
+	if last.Before(first) {
+		return invalid("recurrenceRule.until", "%s is before the start %s; send a later date, or start as well.",
+			Moment{Time: last, AllDay: start.Date}, Moment{Time: first, AllDay: start.Date})
+	}
+	return nil
 }
 
 // until writes the end of a rule as RFC 5545 wants it: a date if the start is one, in

@@ -22,11 +22,17 @@ type form struct {
 	utc  bool
 }
 
+// write writes an instant. Of two hours that a zone's clocks show alike it has words for
+// the first alone (RFC 5545, section 3.3.5); the second is written in UTC.
 func (f form) write(at time.Time) ical.Time {
 	if f.utc {
 		return ical.UTCTime(at)
 	}
-	return ical.LocalTime(at, f.loc, f.tzid)
+	t := ical.LocalTime(at, f.loc, f.tzid)
+	if f.tzid != "" && !t.In(f.loc).Equal(at) {
+		return ical.UTCTime(at)
+	}
+	return t
 }
 
 // formIn writes times in a zone.
@@ -189,6 +195,9 @@ func (s *schedule) applyTimes(was ical.Time, start, end written, read *time.Loca
 	} else if s.rezones() {
 		is = f.write(from)
 	}
+	if is.UTC && !f.utc && s.recurs() {
+		return is, invalid("start", "%s is in the hour that %s has twice, and a series there begins in the first of them; send another start.", Moment{Time: from}, f.tzid)
+	}
 	to := from.Add(length)
 	if c.End.Set && c.End.Value != "" {
 		if to = end.in(read); to.Before(from) {
@@ -217,6 +226,14 @@ func (s *schedule) length(was ical.Time, from time.Time) time.Duration {
 	}
 	loc, _ := s.location(was)
 	return max(written{wall: s.wallEnd(was)}.in(loc).Sub(from), 0)
+}
+
+// recurs says whether the event is a series afterwards.
+func (s *schedule) recurs() bool {
+	if r := s.change.Recurrence; r.Set {
+		return r.Value != nil
+	}
+	return s.comp.Property("RRULE") != nil
 }
 
 // rezones says whether the event moves to another zone.
