@@ -24,8 +24,8 @@ import (
 //     session, and an event is durable before anybody sees it: a number that a client has
 //     seen is never given to another event.
 //   - Each request has a stream, which ends with its answers. It is kept in memory until
-//     then, so that a call waits for no disk, and written down behind the answer. A crash
-//     before loses it; the client gets 400 for it and sends the request again.
+//     then, so that a call waits for no disk, and written down soon after the answer: at
+//     once if the client has left, and else with others. A crash before loses it.
 //
 // What is over the bounds is dropped from the oldest, and asking for it is [mcp.ErrEventsPurged].
 

@@ -65,6 +65,10 @@ type HandlerOptions struct {
 	LogEvents int
 	LogBytes  int
 
+	// SaveDelay is how long an answer that was sent is kept in memory only. Then it is written
+	// down with others, for clients that have lost it on the way. Default: 500 ms.
+	SaveDelay time.Duration
+
 	// Logger receives what no client can be told. Nil discards.
 	Logger *slog.Logger
 }
@@ -87,6 +91,7 @@ func (o HandlerOptions) withDefaults() HandlerOptions {
 	orDefault(&o.MaxBodyBytes, 4<<20)
 	orDefault(&o.LogEvents, 512)
 	orDefault(&o.LogBytes, 1<<20)
+	orDefault(&o.SaveDelay, 500*time.Millisecond)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

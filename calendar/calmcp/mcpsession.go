@@ -44,13 +44,14 @@ type mcpSession struct {
 	link     *Link
 	instance uint64 // which one this is
 
-	rec   *sessionRecord // nil: there is no session
-	subs  map[string]subscription
-	log   logRecord
-	lost  map[string][]json.RawMessage // calls that an earlier instance did not answer, by stream
-	noted map[string]struct{}          // streams whose calls this one has written down
-	live  *live                        // the SDK's side; nil: not in memory
-	sse   bool                         // the session is that of an open stream of HTTP+SSE, and nothing is stored
+	rec    *sessionRecord // nil: there is no session
+	subs   map[string]subscription
+	log    logRecord
+	lost   map[string][]json.RawMessage // calls that an earlier instance did not answer, by stream
+	noted  map[string]struct{}          // streams whose calls this one has written down
+	live   *live                        // the SDK's side; nil: not in memory
+	saving bool                         // streams will be saved
+	sse    bool                         // the session is that of an open stream of HTTP+SSE, and nothing is stored
 
 	mu       sync.Mutex       // guards what follows: a request tidies up even if its instance is gone
 	used     int64            // last use

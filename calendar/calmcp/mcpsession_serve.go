@@ -312,15 +312,34 @@ func (s *mcpSession) handOn(ctx context.Context, l *live, p *post, number string
 	return err
 }
 
-// saveLater writes down streams that are over, so that nobody waits for it.
+// saveLater writes down streams that are over, when some have come together: the next
+// request would wait for the disk. At the end of the runtime it is done at once.
 func (s *mcpSession) saveLater(ctx context.Context, l *live) error {
 	switch {
-	case !l.log.any():
+	case s.saving || !l.log.any():
 		return nil
 	case l.h.draining():
 		return s.saveStreams(ctx)
 	}
-	return s.st.WaitUntil(ctx, s.saveStreams)
+	err := s.st.WaitUntil(ctx, func(ctx context.Context) error {
+		err := s.st.Await(ctx, func(ctx context.Context) error {
+			delay := time.NewTimer(l.h.opts.SaveDelay)
+			defer delay.Stop()
+			select {
+			case <-delay.C:
+			case <-ctx.Done():
+			case <-l.life.Done():
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		s.saving = false
+		return s.saveStreams(ctx)
+	})
+	s.saving = err == nil
+	return err
 }
 
 // wait returns when the calls are answered, or will not be.

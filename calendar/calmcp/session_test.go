@@ -832,3 +832,19 @@ func TestStreamsLeaveNoGoroutine(t *testing.T) {
 		t.Errorf("%d goroutines before, %d after 50 rounds\n%.8000s", before, after, buf[:runtime.Stack(buf, true)])
 	}
 }
+
+// An orderly end writes down what waits to be, however long it might have waited.
+func TestShutdownSavesAnswers(t *testing.T) {
+	w := newWorld(t, func(o *calmcp.HandlerOptions, _ *durable.Options) { o.SaveDelay = time.Hour })
+	c := w.connect("ann", "2025-11-25")
+	r := c.call("tools/call", `{"name":"who","arguments":{}}`)
+	_, id, _ := strings.Cut(r.body, "id: ")
+	id, _, _ = strings.Cut(id, "\n")
+	old := w.h
+	w.rt.Reopen()
+	w.link()
+	old.Close()
+	if e := c.get(id).next(); !strings.Contains(e.data, "ann in") {
+		t.Errorf("event %+v", e)
+	}
+}

@@ -47,7 +47,7 @@ func newWorld(t *testing.T, change func(*calmcp.HandlerOptions, *durable.Options
 	w := &world{t: t}
 	w.started, w.release, w.ended = make(chan string, 100), make(chan struct{}), make(chan error, 100)
 	link := new(calmcp.Link)
-	w.opts = calmcp.HandlerOptions{Link: link, Server: w.server, KeepAlive: -1}
+	w.opts = calmcp.HandlerOptions{Link: link, Server: w.server, KeepAlive: -1, SaveDelay: time.Millisecond}
 	opts := &durable.Options{}
 	if change != nil {
 		change(&w.opts, opts)
