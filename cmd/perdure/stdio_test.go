@@ -259,8 +259,9 @@ func TestStdioBesideServe(t *testing.T) {
 	}
 }
 
-// TestStdioBesideStdio has three clients share data that one of their processes holds; two
-// of the processes end, one of them without warning.
+// TestStdioBesideStdio has three clients begin at once and share data that one of their
+// processes holds; a server comes and goes, and two of the processes end, one of them
+// without warning.
 func TestStdioBesideStdio(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, localFolder), 0o700); err != nil {
@@ -268,16 +269,27 @@ func TestStdioBesideStdio(t *testing.T) {
 	}
 	var all []*stdioProcess
 	for range 3 {
-		s := startStdio(t, dir, nil)
+		all = append(all, startStdio(t, dir, nil))
+	}
+	for _, s := range all {
 		s.initialize()
 		s.subscribe()
-		all = append(all, s)
 	}
 	for i, s := range all {
 		s.create(fmt.Sprint("of-", i))
 		for _, other := range all {
 			other.told(personalEvents)
 			other.mustSee(fmt.Sprint("of-", i))
+		}
+	}
+	for range 2 {
+		p := start(t, dir, nil, serveArgs...)
+		for _, s := range all {
+			s.mustSee("of-2")
+		}
+		p.kill()
+		for _, s := range all {
+			s.mustSee("of-2")
 		}
 	}
 	if code := all[0].end(); code != 0 {
