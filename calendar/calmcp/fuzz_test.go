@@ -23,7 +23,7 @@ func FuzzArguments(f *testing.F) {
 		`{"title":"x","title":"y","Start":"2026-03-10","start":"2026-03-10"}`, `{"tags":[[[[]]]],"expandRecurring":""}`,
 		`{"start":"9999-12-31","end":"9999-12-31"}`, `{"calendarId":"h.","eventId":"h.!"}`,
 	} {
-		for tool := range uint8(10) {
+		for _, tool := range []uint8{1, 4, 6, 7} {
 			f.Add(tool, args)
 		}
 	}

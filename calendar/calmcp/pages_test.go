@@ -59,7 +59,7 @@ func TestPages(t *testing.T) {
 	if len(all) != 230 || n != 3 {
 		t.Errorf("%d events on %d pages, want 230 on 3", len(all), n)
 	}
-	for _, limit := range []int{1, 7, 500} {
+	for _, limit := range []int{3, 50, 500} {
 		got, n := cl.pages(fmt.Sprintf(`%s,"limit":%d`, march, limit))
 		if diff := cmp.Diff(all, got); diff != "" || n > 230/min(limit, 150)+2 {
 			t.Errorf("%d pages of %d (-100 +%d):\n%s", n, limit, limit, diff)
@@ -72,9 +72,9 @@ func TestPagesOfSeries(t *testing.T) {
 	b := newBed(t)
 	for _, cal := range []string{"personal", "work"} {
 		b.mkcalendar("alice", cal)
-		for i := range 12 {
+		for i := range 6 {
 			b.put("alice", cal, fmt.Sprintf("s%d.ics", i), ics(fmt.Sprintf("UID:%s-%d", cal, i), fmt.Sprintf("DTSTART:202603%02dT090000Z", 1+i/2),
-				"RRULE:FREQ=DAILY;COUNT=20", "CATEGORIES:"+[]string{"even", "odd"}[i%2], "SUMMARY:same", "DESCRIPTION:"+strings.Repeat("x", 900)))
+				"RRULE:FREQ=DAILY;COUNT=12", "CATEGORIES:"+[]string{"even", "odd"}[i%2], "SUMMARY:same", "DESCRIPTION:"+strings.Repeat("x", 900)))
 		}
 	}
 	cl := b.connect(calmcp.Caller{User: "alice"})
@@ -82,8 +82,8 @@ func TestPagesOfSeries(t *testing.T) {
 		args string
 		want int
 	}{
-		{march, 480}, {march + `,"limit":500`, 480}, {march + `,"limit":7`, 480}, {march + `,"tags":["ODD"]`, 240},
-		{march + `,"expandRecurring":false`, 24}, {march + `,"expandRecurring":false,"limit":5`, 24}, {march + `,"calendarId":"work","limit":50`, 240},
+		{march, 144}, {march + `,"limit":500`, 144}, {march + `,"limit":7`, 144}, {march + `,"tags":["ODD"]`, 72},
+		{march + `,"expandRecurring":false`, 12}, {march + `,"expandRecurring":false,"limit":5`, 12}, {march + `,"calendarId":"work","limit":50`, 72},
 	} {
 		all, pages := cl.pages(tt.args)
 		seen := map[string]bool{}

@@ -160,18 +160,18 @@ func (b *bed) objects() int {
 func TestSessionTaken(t *testing.T) {
 	b := newBed(t)
 	b.mkcalendar("alice", "personal")
-	b.session("POST", "TAKEN", "/create", `{"sessionId":"TAKEN","userId":"bob","data":{"calendarCount":99,"secret":"bob's"}}`)
+	b.session("POST", "TAKEN", "/create", `{"sessionId":"TAKEN","userId":"bob","data":{"calendarCount":987654321,"secret":"bob's"}}`)
 	for _, id := range []string{"TAKEN", "no id", "\u202e"} {
 		cl := b.connect(calmcp.Caller{User: "alice", Session: id})
 		_, failed, meta := cl.callMeta("listEvents", "")
 		if got, _ := meta["sessionId"].(string); failed || got == id || len(got) != 32 || meta["calendarCount"] != nil {
 			t.Errorf("MCP session %q: %v, %v", id, failed, meta)
 		}
-		if strings.Contains(cl.wire.String(), "99") {
+		if strings.Contains(cl.wire.String(), "987654321") {
 			t.Errorf("bob's session leaks:\n%s", cl.wire.String())
 		}
 	}
-	if _, answer := b.session("GET", "TAKEN", "/get?id=TAKEN", ""); !strings.Contains(fmt.Sprint(answer), "calendarCount:99") {
+	if _, answer := b.session("GET", "TAKEN", "/get?id=TAKEN", ""); answer["session"].(map[string]any)["data"].(map[string]any)["calendarCount"] != 987654321.0 {
 		t.Errorf("bob's session changed: %v", answer)
 	}
 }
