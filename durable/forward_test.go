@@ -266,6 +266,25 @@ func TestStreamedBodyToAnotherNode(t *testing.T) {
 	})
 }
 
+// A body of which something is gone is not sent a second time.
+func TestStreamedBodyIsNotSentTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, &hooks{opts: durable.ClassOptions{StreamBody: true}}, nil, "a", "b")
+		w.giveAll("a")
+		a := w.nodes["a"]
+		a.reads = true
+		r := request(t, "POST", strings.NewReader("body"), func(http.ResponseWriter, *http.Request, *Obj) { t.Error("it arrived") })
+		r.ContentLength = -1
+		_, err := w.nodes["b"].obj("x").RoundTrip(r)
+		if e := factsOf(t, err); !e.Retryable || !errors.Is(err, durable.ErrUnreachable) {
+			t.Errorf("error %+v, want ErrUnreachable, retryable: it did not run", e)
+		}
+		if len(w.nodes["b"].missed) != 0 {
+			t.Error("it was sent again")
+		}
+	})
+}
+
 // A node that is asked for what it does not hold says who does, and the event goes there.
 func TestRefusalCorrectsTheMap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -40,6 +40,9 @@ func TestHandOver(t *testing.T) {
 						all.in()
 						defer all.out()
 						ran.Add(1)
+						if o.st.Var("node") != "b" {
+							t.Errorf("an event that was queued ran on node %s", o.st.Var("node"))
+						}
 						return o.inc(ctx, "n")
 					})
 				}))
@@ -83,6 +86,46 @@ func TestHandOver(t *testing.T) {
 			t.Errorf("%d events at once, want 1", all.worst)
 		}
 	})
+}
+
+// An event that has just been told where its object is comes too late: the tenure is over, or about to be.
+func TestHandOverBetweenLookAndStart(t *testing.T) {
+	for _, busy := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTown(t, nil, nil, "a", "b")
+			w.giveAll("a")
+			a := w.nodes["a"]
+			shard := shardOfStub(a.obj("x"))
+			hold := make(chan struct{})
+			first := async(func() error {
+				if !busy {
+					return nil
+				}
+				return do(t.Context(), a.obj("x"), func(context.Context, *Obj) error { <-hold; return nil })
+			})
+			synctest.Wait()
+			goOn := a.hesitate()
+			late := async(func() error {
+				return do(t.Context(), a.obj("x"), func(ctx context.Context, o *Obj) error {
+					if o.st.Var("node") != "b" {
+						t.Errorf("busy %v: a late event ran on node %s", busy, o.st.Var("node"))
+					}
+					return nil
+				})
+			})
+			synctest.Wait()
+			moved := async(func() error { return w.handOver(t.Context(), shard, "b") })
+			synctest.Wait()
+			goOn()
+			synctest.Wait()
+			close(hold)
+			for what, c := range map[string]chan error{"first": first, "late": late, "Vacate": moved} {
+				if err := <-c; err != nil {
+					t.Errorf("busy %v, %s: %v", busy, what, err)
+				}
+			}
+		})
+	}
 }
 
 // Vacate returns when nothing of the objects is left: commits settled, OnStop run.
@@ -510,6 +553,31 @@ func TestAlarmCutByAHandOver(t *testing.T) {
 			t.Errorf("Vacate: %v, want that it was cut off", err)
 		}
 		sleep(10 * time.Second)
+		if len(counts) != 2 || counts[1] != 0 {
+			t.Errorf("retry counts %v, want 0 and 0", counts)
+		}
+	})
+}
+
+// A handler whose lease turns out to be lost has not failed.
+func TestAlarmOfALostLeaseIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var counts []int
+		h := &hooks{}
+		w := newTown(t, h, nil, "a", "b")
+		w.giveAll("a")
+		e := w.owners[shardOfStub(w.nodes["a"].obj("x"))]
+		h.alarm = func(ctx context.Context, o *Obj, info durable.AlarmInfo) error {
+			counts = append(counts, info.RetryCount)
+			e.lost.Store(true)
+			return errors.New("it failed, for all that it knows")
+		}
+		must(t, t.Context(), w.nodes["a"].obj("x"), func(ctx context.Context, o *Obj) error {
+			return o.st.Storage().SetAlarm(ctx, o.st.Now())
+		})
+		sleep(time.Second)
+		w.give(e.shard, "b")
+		sleep(time.Second)
 		if len(counts) != 2 || counts[1] != 0 {
 			t.Errorf("retry counts %v, want 0 and 0", counts)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"time"
@@ -76,7 +75,7 @@ func (rt *Runtime) serveEvent(n *namespace, env *envelope, r *http.Request, out 
 		ctx = ContextWithTrace(ctx, Trace{env.Parent, env.State})
 	}
 	if env.Request == nil {
-		return stub.callHere(ctx, env.Method, r.Body, out)
+		return stub.callHere(ctx, env, r, out)
 	}
 	head := env.Request
 	req := &http.Request{
@@ -87,7 +86,7 @@ func (rt *Runtime) serveEvent(n *namespace, env *envelope, r *http.Request, out 
 		req.Body = http.NoBody
 	}
 	resp := &response{out: out}
-	if req.Body != http.NoBody && !n.class.opts.StreamBody {
+	if req.Body != http.NoBody && !n.class.opts.StreamBody && env.Depth == 0 {
 		resp.arriving = newArrival(rt, out.w)
 	}
 	return stub.serve(ctx, nil, req, resp)
@@ -127,19 +126,27 @@ func (a *peerAnswer) whole(code int, h http.Header, body []byte) error {
 }
 
 // callHere runs a method that another node names.
-func (s *Stub) callHere(ctx context.Context, method string, arg io.Reader, out *peerAnswer) error {
-	limit := s.n.rt.opts.Limits.ArgumentBytes
-	m, ok := s.n.class.methods[method]
+func (s *Stub) callHere(ctx context.Context, env *envelope, r *http.Request, out *peerAnswer) error {
+	rt := s.n.rt
+	limit := rt.opts.Limits.ArgumentBytes
+	m, ok := s.n.class.methods[env.Method]
 	if !ok {
-		return fmt.Errorf("%w: class %s of this node has no method %q", ErrInvalidMethod, s.n.class.name, method)
+		return fmt.Errorf("%w: class %s of this node has no method %q", ErrInvalidMethod, s.n.class.name, env.Method)
 	}
-	data, err := io.ReadAll(io.LimitReader(arg, int64(limit)+1))
+	var arriving *arrival
+	if env.Depth == 0 { // what running chains wait for is let in while the runtime drains
+		arriving = newArrival(rt, out.w)
+	}
+	data, err := rt.readBody(r.Body, r.ContentLength, limit, arriving)
+	arriving.end(err)
+	var over *LimitError
+	if errors.As(err, &over) {
+		return fmt.Errorf("argument: %w", overLimit(ErrArgumentTooLarge, int(over.Size), limit))
+	}
 	if err != nil {
-		return fmt.Errorf("argument: %w", err)
+		return err
 	}
-	if len(data) > limit {
-		return fmt.Errorf("argument: %w", overLimit(ErrArgumentTooLarge, len(data), limit))
-	}
+	defer rt.bodies.Add(-int64(len(data)))
 	in := []reflect.Value{{}, {}}
 	if m.in != nil {
 		v := reflect.New(m.in)

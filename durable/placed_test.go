@@ -59,8 +59,10 @@ type node struct {
 	stale  map[uint32]*tenure // what it believes instead of the truth, until a refusal
 	down   error              // what requests to it fail with
 	lost   error              // what its Locate fails with
+	reads  bool               // what goes to it gets lost half way
 	missed []error
 	unsaid chan struct{} // closed when Shards changes
+	slow   chan struct{} // not nil: Locate waits for it once it knows the answer
 }
 
 // shared is the one store of all, which outlives each runtime.
@@ -81,6 +83,7 @@ func newTown(t testing.TB, h *hooks, opts *durable.Options, names ...string) *to
 		}
 		o.Logger = slog.New(slog.NewTextHandler(n.log, nil))
 		o.Placement = n
+		o.Vars = map[string]string{"node": name}
 		o.Classes = append([]durable.Class{class("Obj", h)}, o.Classes...)
 		rt, err := durable.Open(shared{w.store}, &o)
 		if err != nil {
@@ -155,6 +158,20 @@ func (w *town) takeAway(shard uint32, tell bool) *tenure {
 	return e
 }
 
+// hesitate makes the node's Locate slow from now on, until the returned function is called.
+func (n *node) hesitate() (goOn func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	slow := make(chan struct{})
+	n.slow = slow
+	return func() {
+		n.mu.Lock()
+		n.slow = nil
+		n.mu.Unlock()
+		close(slow)
+	}
+}
+
 // believe makes the node think that the shard is where it is now until it is told otherwise.
 func (n *node) believe(shard uint32) {
 	n.town.mu.Lock()
@@ -166,6 +183,17 @@ func (n *node) believe(shard uint32) {
 }
 
 func (n *node) Locate(ctx context.Context, o store.Object) (*durable.Place, error) {
+	place, err := n.locate(ctx, o)
+	n.mu.Lock()
+	slow := n.slow
+	n.mu.Unlock()
+	if slow != nil {
+		<-slow
+	}
+	return place, err
+}
+
+func (n *node) locate(ctx context.Context, o store.Object) (*durable.Place, error) {
 	for {
 		n.mu.Lock()
 		e, lost := n.stale[shardOf(o)], n.lost
@@ -226,12 +254,17 @@ type peerTo struct{ n *node }
 
 func (p peerTo) RoundTrip(r *http.Request) (*http.Response, error) {
 	p.n.mu.Lock()
-	down := p.n.down
+	down, reads := p.n.down, p.n.reads
 	p.n.mu.Unlock()
+	if reads {
+		r.Body.Read(make([]byte, 1))
+		return nil, durable.ErrNotDelivered
+	}
 	if down != nil {
 		return nil, down
 	}
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancel(context.Background()) // what else r's carries stays behind
+	context.AfterFunc(r.Context(), cancel)
 	got := r.Clone(ctx)
 	if got.Body == nil {
 		got.Body = http.NoBody
@@ -252,8 +285,7 @@ func (p peerTo) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
 	case <-w.begun:
 	case <-ctx.Done():
-		cancel()
-		return nil, ctx.Err()
+		return nil, r.Context().Err()
 	}
 	w.resp.Body = &memBody{pr, cancel}
 	return &w.resp, nil

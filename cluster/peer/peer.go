@@ -55,7 +55,8 @@ type Options struct {
 	DialTimeout time.Duration
 
 	// Silence is after how long a connection on which nothing arrives is asked whether it
-	// is still alive, and again how long it has to answer. Default: 3 s.
+	// is still alive, and again how long it has to answer. Default: 5 s. Much less, and a
+	// machine that is short of processors loses connections that are sound.
 	Silence time.Duration
 
 	// Logger receives what no caller can be told. Nil discards.
@@ -89,7 +90,7 @@ func New(opts Options) (*Transport, error) {
 		opts.DialTimeout = 3 * time.Second
 	}
 	if opts.Silence <= 0 {
-		opts.Silence = 3 * time.Second
+		opts.Silence = 5 * time.Second
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)

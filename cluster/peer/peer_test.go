@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,6 +85,7 @@ func (c *Counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // pairOf are two nodes over one store: all objects live on the second, and the first is asked.
 type pairOf struct {
 	front, owner *durable.Runtime
+	at           *side           // the owner's
 	to           *peer.Transport // of the front
 	addr         string          // where the owner listens
 	hold, in     chan struct{}
@@ -99,11 +101,15 @@ func (alwaysHere) Check(context.Context) error { return nil }
 
 // side is one node's placement.
 type side struct {
-	p     *pairOf
-	place *durable.Place // nil: at the other one
+	p       *pairOf
+	place   *durable.Place // nil: at the other one
+	refuses atomic.Int32   // so many events, as if it were elsewhere
 }
 
 func (s *side) Locate(context.Context, store.Object) (*durable.Place, error) {
+	if s.refuses.Add(-1) >= 0 {
+		return &durable.Place{Owner: "somebody", Epoch: 1}, nil
+	}
 	if s.place != nil {
 		return s.place, nil
 	}
@@ -141,9 +147,13 @@ func newPair(t testing.TB, class *durable.ClassOptions, opts peer.Options) *pair
 		return rt
 	}
 	p.front = open(&side{p: p})
-	p.owner = open(&side{p: p, place: &durable.Place{Lease: alwaysHere{}, Owner: "owner", Epoch: 1}})
+	p.at = &side{p: p, place: &durable.Place{Lease: alwaysHere{}, Owner: "owner", Epoch: 1}}
+	p.owner = open(p.at)
 	if opts.Secret == "" {
 		opts.Secret = secret
+	}
+	if opts.Silence == 0 {
+		opts.Silence = time.Minute // tests may be slow
 	}
 	p.to = transport(t, opts)
 	p.addr = listen(t, transport(t, opts), p.owner.Peers())
@@ -268,9 +278,11 @@ func TestCancellation(t *testing.T) {
 	}
 }
 
-// A body that streams is not sent before the owner takes it, and arrives.
+// A body that streams is not sent before the owner takes it, so that a refused request
+// can be sent again, and arrives.
 func TestStreamedBody(t *testing.T) {
 	p := newPair(t, &durable.ClassOptions{StreamBody: true}, peer.Options{})
+	p.at.refuses.Store(2)
 	pr, pw := io.Pipe()
 	r := httptest.NewRequest("POST", "/echo", pr)
 	r.ContentLength = -1
@@ -354,18 +366,21 @@ func (y *relay) cut() {
 // An event that was under way when the connection broke, or went silent, may have run; what
 // could not be sent is sent again.
 func TestBrokenConnections(t *testing.T) {
-	for name, breakIt := range map[string]func(y *relay){
-		"cut":    (*relay).cut,
-		"silent": func(y *relay) { close(y.frozen) },
+	for name, c := range map[string]struct {
+		silence time.Duration
+		breakIt func(y *relay)
+	}{
+		"cut":    {0, (*relay).cut},
+		"silent": {2 * time.Second, func(y *relay) { close(y.frozen) }}, // found by a ping
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPair(t, nil, peer.Options{Silence: 100 * time.Millisecond})
+			p := newPair(t, nil, peer.Options{Silence: c.silence})
 			y := newRelay(t, p.addr)
 			p.dial = y.l.Addr().String()
 			done := make(chan error, 1)
 			go func() { done <- durable.Exec0(t.Context(), p.counter(), (*Counter).Wait) }()
 			await(t, "the event to begin", p.in)
-			breakIt(y)
+			c.breakIt(y)
 			err := await(t, "its caller", done)
 			var e *durable.Error
 			if !errors.As(err, &e) || e.Retryable || !errors.Is(err, durable.ErrUnreachable) {
