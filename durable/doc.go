@@ -48,6 +48,15 @@
 // sentinels of this package and those that a class registers. When the disk fails,
 // everything returns [ErrStoreBroken] until the store is opened again.
 //
+// # Many machines
+//
+// With a [Placement] (package cluster is one, on PostgreSQL) objects live on several
+// nodes, each on one of them at a time. Stubs find them: requests and calls are
+// passed on to the object's node, with deadline, cancellation and trace, and their
+// errors say whether the event may have run. Nothing leaves an object unless its node
+// still owns it after the event. A node hands objects over in order with
+// [Runtime.Linger] and [Runtime.Vacate], or loses them with [Runtime.Drop].
+//
 // # Differences from JavaScript Durable Objects
 //
 // The gate also holds between storage calls. A panic discards the turn, where an
