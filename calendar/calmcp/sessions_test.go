@@ -201,3 +201,25 @@ func TestWithoutSessions(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// A session that can't be recorded costs a call its sessionId: what it did is done.
+func TestSessionLost(t *testing.T) {
+	b := newBed(t)
+	b.mkcalendar("alice", "personal")
+	other := newBed(t)
+	b.surface = calmcp.NewSurface(&calmcp.SurfaceOptions{Calendars: b.svc, Sessions: other.rt.Namespace(sessions.ClassName)})
+	if err := other.rt.Runtime.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cl := b.connect(calmcp.Caller{User: "alice", Session: "S"})
+	if got := cl.ok("createEvent", `{"title":"x","start":"2026-01-01"}`); got.SessionID != "" || got.Event.Title != "x" {
+		t.Errorf("createEvent = %s", got.text)
+	}
+	// One that is named has to be looked at first: nothing is done.
+	if text := cl.fails("createEvent", `{"title":"y","start":"2026-01-01","sessionId":"named"}`); !strings.Contains(text, "shutting down") {
+		t.Error(text)
+	}
+	if got := cl.ok("listEvents", `{"start":"2026-01-01"}`).titles(); len(got) != 1 {
+		t.Errorf("events %q", got)
+	}
+}
