@@ -10,7 +10,7 @@ import (
 
 // Quiet waits until no request of a session is under way and its log is saved.
 func Quiet(ctx context.Context, stub *durable.Stub) bool {
-	for range 2000 {
+	for range 20000 {
 		quiet := false
 		err := durabletest.Run(ctx, stub, func(_ context.Context, _ *durable.State, s *mcpSession) error {
 			s.mu.Lock()
@@ -24,7 +24,7 @@ func Quiet(ctx context.Context, stub *durable.Stub) bool {
 		if quiet {
 			return true
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(time.Millisecond)
 	}
 	return false
 }

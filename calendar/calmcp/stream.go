@@ -120,6 +120,7 @@ type queue struct {
 
 	mu      sync.Mutex
 	waiting []byte
+	sending int  // bytes on their way
 	begun   bool // something was flushed
 	over    bool
 	busy    chan struct{} // closed when the goroutine that runs ends; nil if none does
@@ -145,7 +146,7 @@ func (q *queue) Write(p []byte) (int, error) {
 		return 0, q.err
 	case q.over:
 		return 0, http.ErrHandlerTimeout
-	case len(q.waiting)+len(p) > maxQueued:
+	case len(q.waiting)+q.sending+len(p) > maxQueued:
 		q.err = errSlow
 		q.cut()
 		return 0, q.err
@@ -182,7 +183,7 @@ func (q *queue) send(done chan struct{}) {
 	for {
 		q.mu.Lock()
 		p := q.waiting
-		q.waiting = nil
+		q.waiting, q.sending = nil, len(p)
 		if len(p) == 0 || q.err != nil {
 			q.busy = nil
 			q.mu.Unlock()

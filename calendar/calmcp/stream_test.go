@@ -49,7 +49,7 @@ func TestQueueCutsOffSlowClient(t *testing.T) {
 	q := newQueue(w, func() { cut++ })
 	var err error
 	for n := 0; err == nil; n++ {
-		if n > maxQueued/1000+2000 {
+		if n > maxQueued/1000+1 {
 			t.Fatal("everything is taken")
 		}
 		_, err = q.Write(bytes.Repeat([]byte("x"), 1000))
