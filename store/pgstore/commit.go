@@ -25,6 +25,7 @@ type commit struct {
 	shard uint32
 	epoch int64 // under which the shard was held at Apply
 	bytes int64
+	at    time.Time     // of Apply
 	done  chan struct{} // closed after err is set
 	err   error
 }
@@ -137,7 +138,7 @@ func (c *committer) release(shards map[uint32]bool) {
 // Apply implements store.Store.
 func (s *Store) Apply(b *store.Batch) store.Commit {
 	shard := s.ShardOf(b.Object)
-	q := &commit{batch: b, shard: shard, done: make(chan struct{}), bytes: sizeOf(b)}
+	q := &commit{batch: b, shard: shard, done: make(chan struct{}), bytes: sizeOf(b), at: time.Now()}
 	if err := s.enter(context.Background()); err != nil {
 		q.err = err
 		close(q.done)
@@ -239,7 +240,11 @@ func (c *committer) take() (commits []*commit, stopping bool) {
 
 // process brings commits to their end, in order.
 func (c *committer) process(commits []*commit) {
-	deadline := time.Now().Add(c.d.s.opts.Patience)
+	patience := c.d.s.opts.Patience
+	deadline := commits[0].at.Add(patience)
+	if soon := time.Now().Add(patience / 4); deadline.Before(soon) {
+		deadline = soon // those that had to wait for others get a chance too
+	}
 	commits = c.settleFirst(commits, deadline)
 	commits = c.admit(commits)
 	if len(commits) == 0 {
@@ -253,10 +258,12 @@ func (c *committer) process(commits []*commit) {
 		// One of them is to blame. Each is tried on its own, so that it fails alone.
 		c.d.s.log.Warn("statement failed, its batches are tried one by one", "database", c.d.String(), "batches", len(commits), "err", err)
 		for i := range commits {
-			if one := c.admit(commits[i : i+1]); len(one) == 1 {
-				if err := c.commit(one, deadline); err != nil {
-					c.refuse(one[0], err)
-				}
+			one := c.admit(commits[i : i+1])
+			if len(one) == 1 && (i == 0 || time.Now().Before(deadline)) {
+				err = c.commit(one, deadline)
+			}
+			if len(one) == 1 && err != nil {
+				c.refuse(one[0], err)
 			}
 		}
 	}

@@ -130,10 +130,18 @@ func (d *Database) validate(ctx context.Context, conn *pgconn.PgConn) error {
 	}
 	// With the simple protocol, which no pooler needs to prepare anything for.
 	// synchronous_commit is kept as it is now, whatever the server's configuration becomes.
-	results, err := conn.Exec(ctx, "SELECT current_setting('server_version_num'), "+strings.Join(columns, ", ")+
-		", set_config('synchronous_commit', current_setting('synchronous_commit'), false)").ReadAll()
+	query := "SELECT current_setting('server_version_num'), " + strings.Join(columns, ", ") +
+		", set_config('synchronous_commit', current_setting('synchronous_commit'), false)"
+	checked := d.checked.Load()
+	if checked {
+		query += "; SELECT id, database FROM perdure.store"
+	}
+	results, err := conn.Exec(ctx, query).ReadAll()
 	if err != nil {
 		return err
+	}
+	if checked && (len(results[1].Rows) != 1 || string(results[1].Rows[0][0]) != d.s.id || string(results[1].Rows[0][1]) != strconv.Itoa(d.index)) {
+		return fmt.Errorf("%s: its address leads to another database than before", d)
 	}
 	row := results[0].Rows[0]
 	if v, _ := strconv.Atoi(string(row[0])); v < 140000 {

@@ -152,6 +152,11 @@ func TestFight(t *testing.T) {
 		}
 		sums[0], sums[1], sums[2] = sums[0]+a, sums[1]+u, sums[2]+refused[n].Load()
 	}
+	for i, s := range stores {
+		if b, n := s.d().pending.batches.Load(), s.d().pending.bytes.Load(); b != 0 || n != 0 {
+			t.Errorf("store %d believes that %d batches with %d bytes are pending", i, b, n)
+		}
+	}
 	t.Logf("%d acknowledged, %d unknown, %d refused", sums[0], sums[1], sums[2])
 	if sums[0] < objects || sums[2] == 0 {
 		t.Error("there was no fight")

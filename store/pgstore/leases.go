@@ -56,6 +56,10 @@ func (d *Database) Register(ctx context.Context, name, address string, stats []b
 			AND NOT EXISTS (SELECT FROM perdure.shards s WHERE s.owner = n.id)`); err != nil {
 			return err
 		}
+		// Nor have committers of processes that are gone.
+		if _, err := conn.Exec(ctx, `DELETE FROM perdure.commits WHERE at < now() - interval '7 days'`); err != nil {
+			return err
+		}
 		rows, err := conn.Query(ctx, `INSERT INTO perdure.nodes (name, address, lease, stats) VALUES ($1, $2, $3, $4) RETURNING `+nodeColumns,
 			name, address, d.s.opts.Lease.Milliseconds(), stats)
 		if err != nil {
@@ -355,7 +359,7 @@ func (d *Database) onLease(ctx context.Context, what string, f func(*pgx.Conn) e
 	defer cancel()
 	err := d.ready(ctx)
 	if err == nil {
-		err = d.leases.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return f(c.Conn()) })
+		err = d.leases.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return use(ctx, c, f) })
 	}
 	if err != nil && !errors.Is(err, ErrEnded) {
 		err = d.wrap(err)

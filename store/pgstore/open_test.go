@@ -127,6 +127,30 @@ func TestList(t *testing.T) {
 	}
 }
 
+// An address that leads to another database than before is noticed with the first
+// connection there.
+func TestAnotherDatabaseLater(t *testing.T) {
+	s := newStore(t, Options{Patience: time.Millisecond})
+	o := s.in(1, 0)
+	s.create(o)
+	other := s.server.NewDatabase(t)
+	open(t, Options{}, s.server.DSN(s.server.Addr(), other)).Close()
+	s.proxy.Cut()
+	s.db.Close(ctx)
+	s.server.Exec(t, "postgres", "ALTER DATABASE "+s.name+" RENAME TO "+s.name+"_away")
+	s.server.Exec(t, "postgres", "ALTER DATABASE "+other+" RENAME TO "+s.name)
+	s.proxy.Heal()
+	for range 2 { // the first finds its connection broken
+		if err := s.set(o, "k", "v").Wait(); err == nil {
+			t.Error("a commit to another database succeeded")
+		}
+	}
+	_, err := s.Load(ctx, o)
+	if err == nil || !strings.Contains(err.Error(), "its address leads to another database") {
+		t.Errorf("Load = %v, want an error that says so", err)
+	}
+}
+
 // A schema of a newer version is not touched.
 func TestNewerSchema(t *testing.T) {
 	server := pgtest.Shared(t)

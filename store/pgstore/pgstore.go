@@ -54,8 +54,11 @@ type Options struct {
 	Shards int
 
 	// Standalone says that no cluster decides who holds what: Open takes all shards, and
-	// returns store.ErrInUse if another process holds some. If the lease is lost, the
-	// store is broken. Without it no shard is held until Hold says so.
+	// returns store.ErrInUse if another process holds some. If another process has taken
+	// the lease, which it may when that has not been renewed in time, the store is broken.
+	// Commits are refused from the moment on; that what is read is out of date is noticed
+	// with the next renewal only: for more than one process there is package cluster.
+	// Without Standalone no shard is held until Hold says so.
 	Standalone bool
 
 	// Lease is how long a node's hold on its shards lasts without renewal. Default 10 s,

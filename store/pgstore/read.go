@@ -55,7 +55,16 @@ func (d *Database) read(ctx context.Context, f func(context.Context, *pgx.Conn) 
 func (d *Database) readOnce(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, d.s.opts.Lease*3/4)
 	defer cancel()
-	return d.reads.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return f(ctx, c.Conn()) })
+	return d.reads.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return use(ctx, c, func(conn *pgx.Conn) error { return f(ctx, conn) }) })
+}
+
+// use runs f on a connection of a pool, which is not kept if it has outlived its use.
+func use(ctx context.Context, c *pgxpool.Conn, f func(*pgx.Conn) error) error {
+	err := f(c.Conn())
+	if outlived(err) {
+		c.Conn().Close(ctx)
+	}
+	return err
 }
 
 // passing reports whether an error of a read is one of the connection, or of the moment.
@@ -68,10 +77,10 @@ func passing(err error) bool {
 		return true
 	}
 	switch pg.Code {
-	case "40001", "40P01", "26000", "0A000":
+	case "40001", "40P01":
 		return true
 	}
-	return pg.SeverityUnlocalized == "FATAL" || unreachable(err)
+	return outlived(err) || pg.SeverityUnlocalized == "FATAL" || unreachable(err)
 }
 
 const headerColumns = `o.name, o.size, o.due, o.retries, o.next`
@@ -460,28 +469,29 @@ func (s *Store) Alarms(ctx context.Context, shards []uint32, limit int) ([]store
 	return due[:min(limit, len(due))], nil
 }
 
-// alarmsSQL looks at the first alarm of each shard; the limit-th of these is a bound for
-// what there is to read of any shard.
+// alarmsSQL looks at the m-th alarm ($4) of each shard: when enough shards have one by
+// some time for the limit ($2) to be reached, there is nothing to read behind that time.
 const alarmsSQL = `
-WITH first AS MATERIALIZED (
-	SELECT t.shard, (SELECT o.next FROM perdure.objects o WHERE o.shard = t.shard AND o.next IS NOT NULL ORDER BY o.next LIMIT 1) AS next
+WITH mth AS MATERIALIZED (
+	SELECT t.shard, (SELECT o.next FROM perdure.objects o WHERE o.shard = t.shard AND o.next IS NOT NULL ORDER BY o.next OFFSET $4 - 1 LIMIT 1) AS next
 	FROM unnest($1::int8[]) AS t (shard)
 ), bound AS MATERIALIZED (
-	SELECT coalesce((SELECT next FROM first WHERE next IS NOT NULL ORDER BY next OFFSET $2 - 1 LIMIT 1), $3) AS next
+	SELECT coalesce((SELECT next FROM mth WHERE next IS NOT NULL ORDER BY next OFFSET ($2 + $4 - 1) / $4 - 1 LIMIT 1), $3) AS next
 )
-SELECT a.object, a.due, a.retries, a.next FROM first
+SELECT a.object, a.due, a.retries, a.next FROM mth
 CROSS JOIN LATERAL (
 	SELECT o.object, o.due, o.retries, o.next FROM perdure.objects o
-	WHERE o.shard = first.shard AND o.next IS NOT NULL AND o.next <= (SELECT next FROM bound)
+	WHERE o.shard = mth.shard AND o.next IS NOT NULL AND o.next <= (SELECT next FROM bound)
 	ORDER BY o.next LIMIT $2
 ) a
-WHERE first.next <= (SELECT next FROM bound)
 ORDER BY a.next LIMIT $2`
 
 func (d *Database) alarms(ctx context.Context, shards []int64, limit int) (due []store.Due, err error) {
+	// Twice as many as each shard's share, since some have few.
+	mth := 1 + 2*int64(limit)/int64(len(shards))
 	err = d.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		due = nil
-		rows, err := conn.Query(ctx, alarmsSQL, shards, int64(limit), int64(math.MaxInt64))
+		rows, err := conn.Query(ctx, alarmsSQL, shards, int64(limit), int64(math.MaxInt64), mth)
 		if err != nil {
 			return err
 		}

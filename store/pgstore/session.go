@@ -82,15 +82,19 @@ func (c *committer) send() ([]bool, error) {
 		if pgconn.SafeToRetry(result.Err) {
 			return nil, errNotSent{c.d.wrap(result.Err)}
 		}
-		if pg := new(pgconn.PgError); errors.As(result.Err, &pg) && (pg.Code == "26000" || pg.Code == "0A000") {
+		if outlived(result.Err) {
 			c.disconnect()
+			return nil, errNotSent{c.d.wrap(result.Err)}
 		}
 		return nil, c.d.wrap(result.Err)
 	}
 	if s.warned != nil {
 		return nil, c.d.wrap(s.warned)
 	}
-	ok := parseBools(string(result.Rows[0][0]))
+	var ok []bool
+	if len(result.Rows) == 1 {
+		ok = parseBools(string(result.Rows[0][0]))
+	}
 	if len(ok) != len(c.group.shards) {
 		return nil, c.d.wrap(errors.New("the statement does not say which batches it applied"))
 	}
@@ -108,12 +112,22 @@ func parseBools(text string) (all []bool) {
 	return all
 }
 
+// outlived reports whether an error says that a session is of no more use, although it
+// goes on: its server takes no writes any more, or a prepared statement or its plan is gone.
+func outlived(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || pg.SeverityUnlocalized != "ERROR" {
+		return false
+	}
+	return pg.Code == "25006" || pg.Code == "26000" || pg.Code == "0A000"
+}
+
 // kind is what an error of a statement says about it.
 type kind int
 
 const (
 	fine     kind = iota
-	notSent       // the server has not got it
+	notSent       // the server has not got it, or another connection is needed
 	rejected      // not applied, because of what is in it
 	conflict      // not applied, because of what else is going on
 	unclear       // it may have been applied, or may yet be
@@ -135,9 +149,7 @@ func kindOf(err error) kind {
 		return unclear
 	}
 	switch pg.Code {
-	case "40001", "40P01", "55P03", "57014": // serialization, deadlock, lock timeout, statement timeout
-		return conflict
-	case "26000", "0A000": // the prepared statement is gone, or its plan
+	case "40001", "40P01", "55P03": // serialization, deadlock, lock timeout
 		return conflict
 	}
 	return rejected

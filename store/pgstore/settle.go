@@ -159,7 +159,7 @@ func (s *Store) settled(ctx context.Context, o store.Object) error {
 	if f := c.fenceOf(shard); !f.held || !f.unsettled {
 		return nil
 	}
-	q := &commit{shard: shard, done: make(chan struct{})}
+	q := &commit{shard: shard, done: make(chan struct{}), at: time.Now()}
 	c.enqueue(q)
 	select {
 	case <-q.done:

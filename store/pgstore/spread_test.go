@@ -77,7 +77,7 @@ func TestTwoDatabases(t *testing.T) {
 	if zero := 1; ids != len(want)-zero || names != len(want) {
 		t.Errorf("%d objects and %d names of %d", ids, names, len(want))
 	}
-	for _, limit := range []int{1, 10, 300} {
+	for _, limit := range []int{1, 10, 60, 140, 300} {
 		checkAlarms(t, s, want, nil, limit)
 		checkAlarms(t, s, want, []uint32{2, 3, 6}, limit)
 	}
@@ -188,5 +188,39 @@ func TestLoadInOneRoundTrip(t *testing.T) {
 	must(t, s.Apply(&store.Batch{Object: o, Prev: h, Header: &large}).Wait())
 	if l := load(); l.Whole || l.Entries != nil || l.Header.Size != large.Size {
 		t.Errorf("Load of a large object = %+v, want the header alone", l)
+	}
+}
+
+// Whatever the tables held when a statement was planned, keys and objects are found by
+// their indexes.
+func TestByIndex(t *testing.T) {
+	s := newStore(t, Options{})
+	for n := range 20 {
+		o := s.in(uint32(n%16), n/16)
+		h := &store.Header{Size: 1, Named: true, Name: fmt.Sprint(n), Alarm: store.Alarm{Due: 1, Next: 1}}
+		must(t, s.Apply(&store.Batch{Object: o, Header: h, Ops: []store.Op{{Key: "a"}, {Key: "b"}}}).Wait())
+		must(t, s.Apply(&store.Batch{Object: o, Prev: h, Header: h, Ops: []store.Op{{Key: "a", Delete: true}, {Key: "b"}}}).Wait())
+		_, err := s.Load(ctx, o)
+		must(t, err)
+		_, err = s.Get(ctx, o, "a", "b")
+		must(t, err)
+		for _, r := range []store.Range{{}, {Start: "a"}, {End: "b"}, {Start: "a", End: "b", Reverse: true}} {
+			must(t, s.Scan(ctx, o, r, func(k, v []byte) bool { return true }))
+		}
+		must(t, s.Objects(ctx, 1, [32]byte{}, func([32]byte, *store.Header) bool { return true }))
+		must(t, s.Names(ctx, 1, "1", nil, func(string, [32]byte) bool { return true }))
+		_, err = s.Alarms(ctx, nil, 10)
+		must(t, err)
+		must(t, s.Apply(&store.Batch{Object: o, Prev: h, DeleteAll: true}).Wait())
+	}
+	must(t, s.Close()) // sessions report what they did when they end
+	const tables = `FROM pg_stat_user_tables WHERE schemaname = 'perdure' AND relname IN ('keys', 'objects')`
+	s.until("sessions have reported", `SELECT min(n_tup_del) >= 20 `+tables)
+	// Each index was built by reading its table once.
+	var read, built int
+	must(t, s.db.QueryRow(ctx, `SELECT sum(seq_scan) `+tables).Scan(&read))
+	must(t, s.db.QueryRow(ctx, `SELECT count(*) FROM pg_indexes WHERE schemaname = 'perdure' AND tablename IN ('keys', 'objects')`).Scan(&built))
+	if read != built {
+		t.Errorf("tables were read from end to end %d times, want %d", read, built)
 	}
 }
