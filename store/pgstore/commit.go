@@ -257,12 +257,21 @@ func (c *committer) process(commits []*commit) {
 		}
 		// One of them is to blame. Each is tried on its own, so that it fails alone.
 		c.d.s.log.Warn("statement failed, its batches are tried one by one", "database", c.d.String(), "batches", len(commits), "err", err)
+		slow := 0 // how many in a row took too long
 		for i := range commits {
 			one := c.admit(commits[i : i+1])
-			if len(one) == 1 && (i == 0 || time.Now().Before(deadline)) {
-				err = c.commit(one, deadline)
+			if len(one) == 0 {
+				continue
 			}
-			if len(one) == 1 && err != nil {
+			// If it is the database that is slow, not one of them, the rest is not tried.
+			if slow < 2 || time.Now().Before(deadline) {
+				if err = c.commit(one, deadline); timedOut(err) {
+					slow++
+				} else {
+					slow = 0
+				}
+			}
+			if err != nil {
 				c.refuse(one[0], err)
 			}
 		}
@@ -374,6 +383,9 @@ func (c *committer) commit(commits []*commit, deadline time.Time) error {
 			return nil
 		}
 		if !wait.until(deadline) {
+			if kindOf(err) == conflict {
+				return err
+			}
 			for _, q := range commits {
 				c.refuse(q, err)
 			}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/perdure/perdure/store"
 )
@@ -142,6 +143,38 @@ func TestBadBatchFailsAlone(t *testing.T) {
 	s.want(s.in(3, 0), "k", "")
 	s.want(s.in(3, 1), "k", "v")
 	wantDone(t, "the object's next batch", s.set(s.in(3, 0), "k", "w"))
+}
+
+// A batch that takes too long is given up, and those that were in its statement are not.
+func TestSlowBatchFailsAlone(t *testing.T) {
+	for name, wait := range map[string]string{
+		"lock timeout":      "pg_advisory_xact_lock_shared(42)",
+		"statement timeout": "pg_sleep(60)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, Options{Committers: 1, Lease: 4 * time.Second})
+			for n := range uint32(5) {
+				s.create(s.in(n, 0))
+			}
+			release := s.blockKeys()
+			s.exec(`CREATE OR REPLACE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+				IF NEW.key = 'slow' THEN PERFORM pg_advisory_xact_lock_shared(42); END IF;
+				IF NEW.key = 'slower' THEN PERFORM ` + wait + `; END IF;
+				RETURN NEW; END $$`)
+			first := s.set(s.in(0, 0), "slow", "x")
+			s.until("the first statement runs", blocked)
+			a, slow, b := s.set(s.in(1, 0), "k", "v"), s.set(s.in(2, 0), "slower", "v"), s.set(s.in(3, 0), "k", "v")
+			if name == "statement timeout" {
+				release()
+				wantDone(t, "the first", first)
+			} else {
+				wantRefused(t, "the first", first)
+			}
+			wantRefused(t, "a batch that takes too long", slow)
+			wantDone(t, "one before it", a)
+			wantDone(t, "one behind it", b)
+		})
+	}
 }
 
 // What waits is bounded by number and by bytes; more is refused at once, and the bound

@@ -122,6 +122,12 @@ func outlived(err error) bool {
 	return pg.Code == "25006" || pg.Code == "26000" || pg.Code == "0A000"
 }
 
+// timedOut reports whether a statement was given up because it took too long.
+func timedOut(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "55P03" || pg.Code == "57014")
+}
+
 // kind is what an error of a statement says about it.
 type kind int
 
