@@ -2,7 +2,7 @@
 
 GO ?= go
 # Packages whose tests run under the race detector too.
-RACE = ./durable/... ./store/... ./calendar/... ./cmd/...
+RACE = ./durable/... ./store/... ./cluster/... ./calendar/... ./cmd/...
 
 .PHONY: test e2e build fuzz bench
 

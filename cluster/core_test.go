@@ -92,7 +92,9 @@ func TestRefusalsEndTheLease(t *testing.T) {
 		reply Reply
 	}{
 		{"ended by another", Reply{Err: fmt.Errorf("renew: %w", ErrEnded)}},
-		{"the database went back", Reply{Seq: 1, Map: new(Map)}},
+		{"the database went back", Reply{Seq: 1, Map: &Map{Nodes: []NodeState{{ID: 1, Name: "a:1", Seq: 1}}}}},
+		{"its row is gone", Reply{Seq: 2, Map: new(Map)}},
+		{"its row says that it has ended", Reply{Seq: 2, Map: &Map{Nodes: []NodeState{{ID: 1, Name: "a:1", Seq: 2, Ended: true}}}}},
 	} {
 		c := joined(t)
 		renew := find[Renew](t, c.Step(at(2*time.Second), Tick{}))
@@ -108,6 +110,57 @@ func TestRefusalsEndTheLease(t *testing.T) {
 			t.Errorf("%s: it answers", test.name)
 		}
 	}
+}
+
+// TestOvertakenShardIsDropped: a hand in the tables has given one shard away.
+func TestOvertakenShardIsDropped(t *testing.T) {
+	c := joined(t)
+	renew := find[Renew](t, c.Step(at(2*time.Second), Tick{}))
+	m := &Map{Nodes: []NodeState{{ID: 1, Name: "a:1", Seq: 2}, {ID: 9, Name: "b:1", TTL: time.Second}}, Shards: []ShardState{{7, 5, 9}}}
+	drop := find[Drop](t, c.Step(at(2*time.Second), Reply{Call: renew.Call, Seq: 2, Map: m}))
+	if len(drop.Claims) != 1 || drop.Claims[0] != (Claim{7, 1}) {
+		t.Errorf("it drops %v, want shard 7 at epoch 1", drop.Claims)
+	}
+	if c.MayAnswer(at(2*time.Second), 7, 1) {
+		t.Error("it answers")
+	}
+}
+
+// TestOwner: what a hint says lasts against a map that was asked for before it, and
+// an owner that has not renewed for longer than it should is not sent anything.
+func TestOwner(t *testing.T) {
+	c := NewCore(Config{Name: "a:1", Shards: []uint32{7}, TTL: 10 * time.Second}, at(0))
+	now := time.Second
+	want := func(what string, owner NodeID) {
+		t.Helper()
+		if got, _, _ := c.Owner(7); got != owner {
+			t.Errorf("%s: the owner is %d, want %d", what, got, owner)
+		}
+	}
+	nodes := []NodeState{{ID: 1, Name: "a:1", Draining: true, TTL: 10 * time.Second}, {ID: 8, Name: "b:1", Seq: 1, TTL: 10 * time.Second}, {ID: 9, Name: "c:1", Seq: 1, TTL: 10 * time.Second}}
+	register := find[Register](t, c.Step(at(now), Tick{}))
+	renew := find[Renew](t, c.Step(at(now), Reply{Call: register.Call, Node: 1, Map: &Map{Nodes: nodes, Shards: []ShardState{{7, 1, 8}}}}))
+	want("at first", 8)
+	now += 100 * time.Millisecond
+	c.Step(at(now), Told{Hint{Node: 9, Name: "c:1", Shards: []ShardState{{7, 3, 9}}}})
+	want("after a hint", 9)
+	answer := func(shard ShardState) {
+		nodes[0].Seq++
+		c.Step(at(now), Reply{Call: renew.Call, Seq: nodes[0].Seq, Map: &Map{Nodes: append([]NodeState(nil), nodes...), Shards: []ShardState{shard}}})
+	}
+	answer(ShardState{7, 1, 8})
+	want("after a map that is older than the hint", 9)
+	for range 3 {
+		now += 2 * time.Second
+		renew = find[Renew](t, c.Step(at(now), Tick{}))
+		answer(ShardState{7, 3, 9})
+	}
+	want("after six seconds in which it did not renew", Nobody)
+	now += 2 * time.Second
+	renew = find[Renew](t, c.Step(at(now), Tick{}))
+	nodes[2].Seq++
+	answer(ShardState{7, 3, 9})
+	want("after a renewal", 9)
 }
 
 // TestFailingCallsArePaced: a database that refuses at once is not asked again at once.

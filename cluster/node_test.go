@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,8 @@ type testNode struct {
 	lan  *lan
 	name string
 
+	stopped atomic.Int64 // for how long its process did not notice the time
+
 	mu       sync.Mutex
 	fence    map[uint32]int64          // guarded by mu
 	dropped  []*durable.Place          // guarded by mu
@@ -55,7 +58,7 @@ func (l *lan) start(t *testing.T, name string, opts Options) *testNode {
 	tn := &testNode{lan: l, name: name, fence: make(map[uint32]int64)}
 	began := time.Now()
 	opts.Name, opts.Peers = name, tn
-	opts.clocks = func() Reading { return at(time.Since(began)) }
+	opts.clocks = func() Reading { return at(time.Since(began) + time.Duration(tn.stopped.Load())) }
 	var err error
 	if tn.Node, err = newNode(tn, testShards, testTTL, opts); err != nil {
 		t.Fatal(err)
@@ -92,6 +95,11 @@ func (tn *testNode) ShardOf(o store.Object) uint32 { return uint32(o.ID[0]) % te
 func (tn *testNode) Linger(context.Context, ...*durable.Place) {}
 
 func (tn *testNode) Vacate(ctx context.Context, places ...*durable.Place) error {
+	for shard := range uint32(testShards) {
+		if p := tn.slots[shard].Load().place; p != nil && slices.Contains(places, p) {
+			panic("requests are still led to a shard that is given up")
+		}
+	}
 	tn.mu.Lock()
 	f := tn.vacating
 	tn.vacated = append(tn.vacated, places...)
@@ -375,6 +383,9 @@ func TestCutOffNode(t *testing.T) {
 		if len(a.dropped) != len(places) {
 			t.Errorf("%d shards were dropped, want %d", len(a.dropped), len(places))
 		}
+		if len(a.fence) > 0 {
+			t.Errorf("the engine still holds %v", a.fence)
+		}
 		select {
 		case <-changed:
 		default:
@@ -395,6 +406,24 @@ func TestCutOffNode(t *testing.T) {
 			if err := p.Lease.Check(context.Background()); !errors.Is(err, durable.ErrNotOwner) {
 				t.Errorf("a lease of the earlier incarnation: %v", err)
 			}
+		}
+	})
+}
+
+// TestNodeThatWakes: what was asked of it while it was stopped is refused, before the
+// node itself has done anything.
+func TestNodeThatWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLAN()
+		a := l.start(t, "a:1", Options{})
+		time.Sleep(time.Second)
+		p, err := a.Locate(context.Background(), object(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.stopped.Store(int64(testTTL))
+		if err := p.Lease.Check(context.Background()); !errors.Is(err, durable.ErrNotOwner) {
+			t.Errorf("Check = %v, want ErrNotOwner", err)
 		}
 	})
 }
@@ -534,6 +563,49 @@ func TestAllAreDraining(t *testing.T) {
 			if got := b.known(shard); got != "b:1" {
 				t.Errorf("shard %d: b says %q", shard, got)
 			}
+		}
+	})
+}
+
+// TestOneOfTwoDatabasesIsDown: its shards stand still, the others' do not.
+func TestOneOfTwoDatabasesIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		even, odd := newLAN(), newLAN()
+		tn := &testNode{lan: even, name: "a:1", fence: make(map[uint32]int64)}
+		began := time.Now()
+		var err error
+		tn.Node, err = newNode(tn, testShards, testTTL, Options{Name: "a:1", Peers: tn, Wait: time.Second, clocks: func() Reading { return at(time.Since(began)) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, l := range []*lan{even, odd} {
+			var shards []uint32
+			for s := uint32(i); s < testShards; s += 2 {
+				shards = append(shards, s)
+			}
+			tn.add(i, shards, &lanTable{l, "a:1"}, testTTL)
+		}
+		defer tn.Close()
+		tn.Start(tn)
+		time.Sleep(time.Second)
+		odd.set("a:1", errors.New("no route to host"))
+		time.Sleep(2 * testTTL)
+		for shard := range uint32(testShards) {
+			p, err := tn.Locate(context.Background(), object(shard))
+			if shard%2 == 0 && (err != nil || p.Lease.Check(context.Background()) != nil) {
+				t.Errorf("shard %d: Locate = %v, %v, want it here", shard, p, err)
+			}
+			if shard%2 == 1 && !errors.Is(err, ErrNoOwner) {
+				t.Errorf("shard %d of the database that is down: Locate = %v, %v, want ErrNoOwner", shard, p, err)
+			}
+		}
+		if len(tn.dropped) != testShards/2 {
+			t.Errorf("%d shards were dropped, want %d", len(tn.dropped), testShards/2)
+		}
+		odd.set("a:1", nil)
+		time.Sleep(time.Second)
+		if held, _ := tn.Shards(); len(held) != testShards {
+			t.Errorf("with both databases it holds %d shards", len(held))
 		}
 	})
 }

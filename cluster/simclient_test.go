@@ -185,6 +185,9 @@ func (w *world) fault() {
 		w.outage, w.hang = w.now+w.between(w.ttl/10, 2*w.ttl), w.chance(0.5)
 		w.logf("the database is down until %v", w.outage)
 	case 9:
+		if n.runs() {
+			n.step(Stale{})
+		}
 		n.cut = w.now + w.between(w.ttl/10, 3*w.ttl)
 		w.logf("%s is cut off from the database until %v", n.name, n.cut)
 	case 7:
