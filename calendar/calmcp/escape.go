@@ -24,6 +24,10 @@ func isInvisible(r rune) bool {
 	return unicode.In(r, invisible...)
 }
 
+// Marshal is how answers of MCP are written, for others that hold text from calendars: JSON
+// in which characters that nobody sees are escapes.
+func Marshal(v any) ([]byte, error) { return marshal(v) }
+
 // marshal returns v as compact JSON in which every [invisible] character is an escape.
 // Who reads the JSON gets the values as they were.
 func marshal(v any) ([]byte, error) {

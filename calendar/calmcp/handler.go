@@ -194,6 +194,8 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request) {
 	switch id := r.Header.Get(sessionHeader); {
 	case id == "" && body.is("initialize") && len(body.calls()) == 1:
 		q.pass(h.session(rand.Text()), pathNew, body)
+	case id == "" && r.Method == http.MethodPost && !json.Valid(q.body):
+		problemParse.write(w)
 	case id == "":
 		problemSessionID.write(w)
 	case !validID(id):

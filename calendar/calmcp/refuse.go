@@ -17,13 +17,14 @@ type problem struct {
 
 var (
 	// The same for an unknown, an expired and a foreign session: nobody learns which ids exist.
-	problemNoSession = &problem{http.StatusNotFound, -32001, "Session not found: send initialize without Mcp-Session-Id to begin a new one"}
+	problemNoSession = &problem{http.StatusNotFound, -32001, "Session not found: begin a new one, with initialize and no Mcp-Session-Id, or with GET /sse"}
 
 	problemNoUser    = &problem{http.StatusUnauthorized, -32000, "Unauthorized"}
 	problemSessionID = &problem{http.StatusBadRequest, -32000, "Bad Request: the header Mcp-Session-Id is needed; only initialize, sent alone, begins a session"}
 	problemQuery     = &problem{http.StatusBadRequest, -32000, "Bad Request: the query parameter sessionId is needed; GET /sse begins a session and names it"}
 	problemMethod    = &problem{http.StatusMethodNotAllowed, -32000, "Method not allowed"}
 	problemType      = &problem{http.StatusUnsupportedMediaType, -32000, "Content-Type must be application/json"}
+	problemParse     = &problem{http.StatusBadRequest, -32700, "Parse error: the body is not JSON"}
 	problemBody      = &problem{http.StatusBadRequest, -32700, "The body did not arrive whole"}
 	problemClosed    = &problem{http.StatusServiceUnavailable, -32000, "The server is shutting down"}
 	problemInternal  = &problem{http.StatusInternalServerError, -32603, "Internal error"}

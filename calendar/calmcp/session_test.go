@@ -852,3 +852,16 @@ func TestShutdownSavesAnswers(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 }
+
+// What is no JSON is told so, not that a header is missing.
+func TestNoJSON(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, body := range []string{"", "{", "hello"} {
+		if got := w.do(w.request("POST", "/mcp", "ann", "", "", body)); got.status != 400 || !strings.Contains(got.body, "-32700") {
+			t.Errorf("POST %q = %d %s, want 400 and a parse error", body, got.status, got.body)
+		}
+	}
+	if got := w.do(w.request("POST", "/mcp", "ann", "", "", `{"jsonrpc":"2.0","id":1,"method":"ping"}`)); got.status != 400 || !strings.Contains(got.body, "Mcp-Session-Id") {
+		t.Errorf("ping without a session = %d %s", got.status, got.body)
+	}
+}

@@ -350,7 +350,7 @@ func (b *bridge) resume(ctx context.Context, m *message, session, last string) {
 		pause(ctx)
 	}
 	if ctx.Err() == nil {
-		b.writeFor(m, -32000, "The connection to the server was lost before the answer; look whether what was asked has been done, then ask again")
+		b.writeFor(m, -32000, textLost)
 	}
 }
 
@@ -366,7 +366,8 @@ func pause(ctx context.Context) {
 	}
 }
 
-// post sends a message. While nobody listens it tries again.
+// post sends a message. While nobody listens it tries again; what changes nothing, also
+// when the connection is lost before the answer.
 func (b *bridge) post(ctx context.Context, line []byte, m *message, c *bridgeCall, session string) (*http.Response, error) {
 	begin := time.Now()
 	if c != nil {
@@ -389,12 +390,18 @@ func (b *bridge) post(ctx context.Context, line []byte, m *message, c *bridgeCal
 			b.address(r, session)
 		}
 		resp, err := b.opts.Client.Do(r)
-		var op *net.OpError
-		if err == nil || ctx.Err() != nil || !errors.As(err, &op) || op.Op != "dial" || time.Since(begin) > b.opts.Patience {
+		again := notReached(err) || m.Method != "tools/call"
+		if err == nil || ctx.Err() != nil || !again || time.Since(begin) > b.opts.Patience {
 			return resp, err
 		}
 		pause(ctx)
 	}
+}
+
+// notReached says that a request did not get to a server, so that nothing came of it.
+func notReached(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // nameOf returns what the header Mcp-Name has to repeat.
@@ -655,8 +662,15 @@ func (b *bridge) writeFor(m *message, code int, text string) {
 	}
 }
 
+const textLost = "The connection to the server was lost before the answer; look whether what was asked has been done, then ask again"
+
+// unreachable answers a call that got no answer. Why, is none of the client's business.
 func (b *bridge) unreachable(id json.RawMessage, err error) {
-	b.writeError(id, -32000, fmt.Sprintf("The server can't be reached: %v", err))
+	text := textLost
+	if notReached(err) {
+		text = "The server can't be reached, and nothing was done; try again later"
+	}
+	b.writeError(id, -32000, text)
 }
 
 // finish waits until calls are answered. Streams have no answer.

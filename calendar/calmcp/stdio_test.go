@@ -2,13 +2,16 @@ package calmcp_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -277,4 +280,48 @@ func TestStdioClient(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// breaking loses the answers to the first requests that hold a text.
+type breaking struct {
+	http.RoundTripper
+	text string
+	left *atomic.Int32
+}
+
+func (b breaking) RoundTrip(r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if strings.Contains(string(body), b.text) && b.left.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "read", Net: "unix", Err: errors.New("reset, by /secret/path")}
+	}
+	return b.RoundTripper.RoundTrip(r)
+}
+
+// A lost answer: what may have been done is not asked for again, and the client is told to look.
+func TestStdioLostAnswer(t *testing.T) {
+	w := newWorld(t, nil)
+	left := new(atomic.Int32)
+	left.Store(1)
+	p := w.stdio(&http.Client{Transport: breaking{front{w}, "tools/call", left}}, "")
+	p.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}`)
+	p.want(`"id":1`, `"result"`)
+	p.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	p.send(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"who"}}`)
+	if line := p.want(`"id":2`, `look whether what was asked has been done`); strings.Contains(line, "secret") {
+		t.Errorf("the answer tells why: %s", line)
+	}
+	p.end()
+
+	left.Store(2)
+	p = w.stdio(&http.Client{Transport: breaking{front{w}, "tools/list", left}}, "")
+	p.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}`)
+	p.want(`"id":1`, `"result"`)
+	p.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	p.send(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
+	p.want(`"id":2`, `"tools"`)
+	p.end()
 }

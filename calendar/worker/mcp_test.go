@@ -156,6 +156,12 @@ func TestAPICalendars(t *testing.T) {
 		rw.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("GET = %d %v %s", rw.Code, rw.Header(), rw.Body)
 	}
+	if code := b.dav("MKCALENDAR", "/dav/calendars/me/odd/", `<C:mkcalendar xmlns:C="urn:ietf:params:xml:ns:caldav" xmlns:D="DAV:"><D:set><D:prop><D:displayname>`+"a\u202eb"+`</D:displayname></D:prop></D:set></C:mkcalendar>`, "me", ""); code != 201 {
+		t.Fatalf("MKCALENDAR = %d", code)
+	}
+	if body := get("GET").Body.String(); !strings.Contains(body, `"a\u202eb"`) {
+		t.Errorf("a name with a character that nobody sees: %s", body)
+	}
 	if rw := get("POST"); rw.Code != 405 || rw.Header().Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST = %d %v", rw.Code, rw.Header())
 	}

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"math"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/accounts"
+	"github.com/perdure/perdure/calendar/calmcp"
 	"github.com/perdure/perdure/durable"
 )
 
@@ -99,5 +99,6 @@ func fail(rw http.ResponseWriter, code int, text string) {
 func writeJSON(rw http.ResponseWriter, code int, v any) {
 	rw.Header().Set("Content-Type", "application/json")
 	rw.WriteHeader(code)
-	json.NewEncoder(rw).Encode(v)
+	data, _ := calmcp.Marshal(v) // ours: it holds nothing that can't be written
+	rw.Write(append(data, '\n'))
 }

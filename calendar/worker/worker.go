@@ -148,6 +148,10 @@ type Worker struct {
 	endStreams context.CancelFunc
 }
 
+// calendarTimeout is how long a calendar server elsewhere may take for an answer: MCP's
+// clients wait a minute for theirs, and are to hear why there is none.
+const calendarTimeout = 45 * time.Second
+
 // New returns the front of rt, which must have the classes of [BuiltIn]; others may be
 // missing. It is to be closed before rt is: see [Worker.Drain].
 func New(rt *durable.Runtime, opts *Options) *Worker {
@@ -163,6 +167,9 @@ func New(rt *durable.Runtime, opts *Options) *Worker {
 	}
 	if w.log = w.opts.Logger; w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
+	}
+	if w.opts.CalDAV.Timeout == 0 {
+		w.opts.CalDAV.Timeout = calendarTimeout
 	}
 	w.streams, w.endStreams = context.WithCancel(context.Background())
 	key := w.opts.Key

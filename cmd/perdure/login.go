@@ -35,7 +35,7 @@ func (c *loginCmd) Run(env *environment) error {
 	}
 	client, err := caldav.New(c.URL, &opts)
 	if err != nil {
-		return usageError(fmt.Sprintf("login: %v", err))
+		return usageError(fmt.Sprintf("login: %v", hinted(err)))
 	}
 	// Better to hear now than after logging in that there is no such user.
 	if err := c.withControl(env, c.findUser); err != nil {

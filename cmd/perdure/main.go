@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -54,6 +55,12 @@ func run(args []string, env *environment) int {
 	if err != nil {
 		fmt.Fprintln(env.stderr, "perdure:", err)
 		return 2
+	}
+	switch strings.Join(args, " ") { // what people try first
+	case "help":
+		args = []string{"--help"}
+	case "--version":
+		args = []string{"version"}
 	}
 	command, err := parser.Parse(args)
 	if exit >= 0 { // --help

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -35,7 +36,7 @@ func (cfg *config) readNextcloud(insecure bool) error {
 			strings.Join(missing, ", "), strings.Join(given, ", "))
 	}
 	if _, err := caldav.New(c.Server, &cfg.caldav); err != nil {
-		return fmt.Errorf("NEXTCLOUD_BASE_URL: %w", err)
+		return fmt.Errorf("NEXTCLOUD_BASE_URL: %w", hinted(err))
 	}
 	cfg.nextcloud = c
 	return nil
@@ -44,4 +45,12 @@ func (cfg *config) readNextcloud(insecure bool) error {
 // caldavOptions are those of clients for servers elsewhere.
 func (cfg *config) caldavOptions(insecure bool) caldav.Options {
 	return caldav.Options{CAFile: cfg.variable("NEXTCLOUD_CA_FILE"), InsecureHTTP: insecure}
+}
+
+// hinted adds which flag allows what a package refuses.
+func hinted(err error) error {
+	if errors.Is(err, caldav.ErrInsecureHTTP) {
+		return fmt.Errorf("%w; --insecure-http allows it", err)
+	}
+	return err
 }
