@@ -57,6 +57,9 @@ func (m *message) isCall() bool {
 	return m.Method != "" && len(m.ID) > 0 && string(m.ID) != "null"
 }
 
+// maxBatch bounds the messages of one request, which counts once where requests are counted.
+const maxBatch = 100
+
 // openEnvelope looks into a body. One that is no JSON-RPC has no messages.
 func openEnvelope(body []byte) (e envelope) {
 	if strings.HasPrefix(strings.TrimLeft(string(body[:min(len(body), 64)]), " \t\r\n"), "[") {

@@ -181,7 +181,10 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request) {
 		if !q.readBody() {
 			return
 		}
-		body = openEnvelope(q.body)
+		if body = openEnvelope(q.body); len(body.messages) > maxBatch {
+			problemBatch.write(w)
+			return
+		}
 	}
 	if body.isStateless(r.Header.Get(versionHeader)) {
 		path := pathStateless

@@ -24,6 +24,7 @@ var (
 	problemQuery     = &problem{http.StatusBadRequest, -32000, "Bad Request: the query parameter sessionId is needed; GET /sse begins a session and names it"}
 	problemMethod    = &problem{http.StatusMethodNotAllowed, -32000, "Method not allowed"}
 	problemType      = &problem{http.StatusUnsupportedMediaType, -32000, "Content-Type must be application/json"}
+	problemBatch     = &problem{http.StatusBadRequest, -32600, fmt.Sprintf("A batch has at most %d messages: send the rest in another", maxBatch)}
 	problemParse     = &problem{http.StatusBadRequest, -32700, "Parse error: the body is not JSON"}
 	problemBody      = &problem{http.StatusBadRequest, -32700, "The body did not arrive whole"}
 	problemClosed    = &problem{http.StatusServiceUnavailable, -32000, "The server is shutting down"}

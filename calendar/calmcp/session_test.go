@@ -853,6 +853,25 @@ func TestShutdownSavesAnswers(t *testing.T) {
 	}
 }
 
+// A request is counted once, so that what one may ask for is bounded.
+func TestBatchIsBounded(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect("ann", "2025-03-26")
+	batch := func(n int) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, i)
+		}
+		return "[" + strings.Join(all, ",") + "]"
+	}
+	if got := c.send(batch(100)); got.status != 200 {
+		t.Errorf("a batch of 100 = %d %s", got.status, got.body)
+	}
+	if got := c.send(batch(101)); got.status != 400 || !strings.Contains(got.body, "at most 100 messages") {
+		t.Errorf("a batch of 101 = %d %s, want 400 and the limit", got.status, got.body)
+	}
+}
+
 // What is no JSON is told so, not that a header is missing.
 func TestNoJSON(t *testing.T) {
 	w := newWorld(t, nil)
