@@ -323,6 +323,9 @@ func (o *object) load() error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.gone { // what was read is of a tenure that is over, and nobody would count it out of the cache again
+		return errGone
+	}
 	o.loaded, o.exists, o.hdr = true, l.Header != nil, store.Header{}
 	if o.exists {
 		o.hdr = *l.Header

@@ -137,7 +137,7 @@ func outside(ctx context.Context, o *object, to eventState, fn func(ctx context.
 	}
 	defer func() {
 		if cerr := ev.closeGate(); cerr != nil {
-			err = cerr
+			err = final(cerr) // fn has run
 		}
 	}()
 	return fn(inner, ev)

@@ -79,9 +79,17 @@ func (ev *event) mayLeave() error {
 
 // fate is cause as it concerns ev: what may have left something behind is not safe to send again.
 func (ev *event) fate(cause error) error {
-	e, ok := cause.(*Error)
-	if !ok || !e.Retryable || !(ev.wrote || (ev.opened && !ev.safe)) {
-		return cause
+	if ev.wrote || (ev.opened && !ev.safe) {
+		return final(cause)
+	}
+	return cause
+}
+
+// final is err without the claim that it is safe to try again.
+func final(err error) error {
+	e, ok := err.(*Error)
+	if !ok || !e.Retryable {
+		return err
 	}
 	c := *e
 	c.Retryable = false
@@ -158,6 +166,9 @@ func (rt *Runtime) Vacate(ctx context.Context, places ...*Place) error {
 		if stopped := rt.retire(o, errMoved); stopped != nil {
 			stops = append(stops, stopped)
 		}
+	}
+	for _, o := range objects {
+		o.awaitApplied() // of what was cut off
 	}
 	for _, stopped := range stops {
 		select {

@@ -3,8 +3,10 @@ package durable_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -602,4 +604,148 @@ func TestQuotaIsShared(t *testing.T) {
 		sleep(30 * time.Second)
 		must(t, t.Context(), w.nodes["b"].obj(y), put(4000))
 	})
+}
+
+// An event that its time has run out for is cut off, and Vacate does not return before
+// the engine has what it was being given.
+func TestVacateWaitsForTheEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, nil, nil, "a")
+		w.giveAll("a")
+		a := w.nodes["a"]
+		taking := make(chan struct{})
+		st := &slowStore{Store: w.store, apply: func() { <-taking }}
+		rt, err := durable.Open(st, &durable.Options{Classes: []durable.Class{class("Obj", nil)}, Placement: a})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rt.Close()
+		x := rt.Namespace("Obj").Named("x")
+		answer := async(func() error {
+			return do(t.Context(), x, func(ctx context.Context, o *Obj) error { return o.put(ctx, "n", 1) })
+		})
+		synctest.Wait()
+		e := w.shut(shardOfStub(x))
+		ended, end := context.WithCancel(t.Context())
+		end()
+		vacated := async(func() error { return rt.Vacate(ended, e.place) })
+		synctest.Wait()
+		if !pending(vacated) {
+			t.Error("Vacate returned while the engine was being given a batch")
+		}
+		close(taking)
+		wantErr(t, "Vacate", <-vacated, context.Canceled)
+		if err := <-answer; err != nil { // its commit was applied while the lease held
+			t.Errorf("its answer: %v", err)
+		}
+	})
+}
+
+// A call that has run is not safe to make again, although its caller has been cut off meanwhile.
+func TestCallOfALostEventMayHaveRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, nil, nil, "a")
+		w.giveAll("a")
+		a := w.nodes["a"]
+		x, y := a.obj("x"), a.obj("y")
+		for i := 0; shardOfStub(x) == shardOfStub(y); i++ {
+			y = a.obj(fmt.Sprint("y", i))
+		}
+		name, _ := y.Name()
+		seen := make(chan error, 1)
+		do(t.Context(), x, func(ctx context.Context, o *Obj) error {
+			err := do(ctx, o.st.Namespace("Obj").Named(name), func(ctx context.Context, p *Obj) error {
+				w.takeAway(shardOfStub(x), true)
+				return p.inc(ctx, "n")
+			})
+			seen <- err
+			return err
+		})
+		if e := factsOf(t, <-seen); e.Retryable || !errors.Is(e, durable.ErrNotOwner) {
+			t.Errorf("the call has run, its error is %#v", e)
+		}
+	})
+}
+
+// An object that is lost while it is read leaves nothing behind in the cache's budget.
+func TestDropDuringALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, nil, nil, "a")
+		w.giveAll("a")
+		a := w.nodes["a"]
+		st := &slowLoads{Store: w.store}
+		rt, err := durable.Open(st, &durable.Options{
+			Classes: []durable.Class{class("Obj", nil)}, Placement: a, Limits: durable.Limits{CacheBytes: 4 << 10},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rt.Close()
+		x := rt.Namespace("Obj").Named("x")
+		must(t, t.Context(), x, func(ctx context.Context, o *Obj) error {
+			return o.st.Storage().Put(ctx, "text", strings.Repeat("x", 1000))
+		})
+		read := func(ctx context.Context, o *Obj) error {
+			var text string
+			_, err := o.st.Storage().Get(ctx, "text", &text)
+			return err
+		}
+		shard := shardOfStub(x)
+		w.mu.Lock()
+		first := w.owners[shard]
+		w.mu.Unlock()
+		first.lost.Store(true)
+		rt.Drop(first.place)
+		for range 10 {
+			w.give(shard, "a")
+			loading := make(chan struct{})
+			st.load = func() { <-loading }
+			answer := async(func() error { return do(t.Context(), x, read) })
+			synctest.Wait()
+			e := w.shut(shard)
+			e.lost.Store(true)
+			rt.Drop(e.place)
+			st.load = nil
+			close(loading)
+			synctest.Wait()
+			w.give(shard, "a")
+			if err := <-answer; err != nil {
+				t.Fatalf("the read: %v", err)
+			}
+			e = w.shut(shard)
+			e.lost.Store(true)
+			rt.Drop(e.place)
+		}
+		w.give(shard, "a")
+		before := st.gets
+		for range 5 {
+			must(t, t.Context(), x, read)
+		}
+		if st.gets != before {
+			t.Errorf("%d of 5 reads went to the engine: there is no room left in the cache", st.gets-before)
+		}
+	})
+}
+
+// slowLoads calls load after each Load, and counts Gets.
+type slowLoads struct {
+	store.Store
+	load func()
+	gets int
+}
+
+func (s *slowLoads) Close() error { return nil }
+
+func (s *slowLoads) Load(ctx context.Context, o store.Object) (store.Loaded, error) {
+	wait := s.load
+	l, err := s.Store.Load(ctx, o)
+	if wait != nil {
+		wait()
+	}
+	return l, err
+}
+
+func (s *slowLoads) Get(ctx context.Context, o store.Object, keys ...string) ([][]byte, error) {
+	s.gets++
+	return s.Store.Get(ctx, o, keys...)
 }
