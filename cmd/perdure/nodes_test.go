@@ -163,6 +163,9 @@ func TestNodes(t *testing.T) {
 		if code != 1 || !strings.Contains(stderr, "another process") {
 			t.Errorf("alone beside nodes = %d %s, want 1 and that the data is held", code, stderr)
 		}
+		if code, _, stderr := command(t, t.TempDir(), nil, "stdio", "--store", store); code != 1 || !strings.Contains(stderr, "/mcp") {
+			t.Errorf("stdio beside nodes = %d %s, want 1 and what to use", code, stderr)
+		}
 	})
 
 	for i, p := range nodes {

@@ -87,6 +87,9 @@ func (s *seat) dial(ctx context.Context) (net.Conn, error) {
 		if err == nil || !errors.Is(err, errNobody) && !errors.Is(err, store.ErrInUse) {
 			return conn, err
 		}
+		if s.at.shared() && errors.Is(err, store.ErrInUse) { // on another machine, or by several
+			return nil, fmt.Errorf("%w: use the server's /mcp", err)
+		}
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-deadline.C:
