@@ -2,6 +2,8 @@ package calmcp
 
 import (
 	"encoding/json"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -82,6 +84,17 @@ func (e *envelope) calls() (ids []json.RawMessage) {
 		}
 	}
 	return ids
+}
+
+// idsKept says whether all ids come back as they were sent: the SDK makes whole numbers of
+// 64 bits of them, so that an answer to another number would be nobody's.
+func (e *envelope) idsKept() bool {
+	for _, id := range e.calls() {
+		if n, err := strconv.ParseFloat(string(id), 64); err == nil && (n != math.Trunc(n) || math.Abs(n) > 1<<53) {
+			return false
+		}
+	}
+	return true
 }
 
 // is says whether the body is one message of the given method.

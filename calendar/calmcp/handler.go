@@ -185,6 +185,10 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request) {
 			problemBatch.write(w)
 			return
 		}
+		if !body.idsKept() {
+			problemID.write(w)
+			return
+		}
 	}
 	if body.isStateless(r.Header.Get(versionHeader)) {
 		path := pathStateless

@@ -25,6 +25,7 @@ var (
 	problemMethod    = &problem{http.StatusMethodNotAllowed, -32000, "Method not allowed"}
 	problemType      = &problem{http.StatusUnsupportedMediaType, -32000, "Content-Type must be application/json"}
 	problemBatch     = &problem{http.StatusBadRequest, -32600, fmt.Sprintf("A batch has at most %d messages: send the rest in another", maxBatch)}
+	problemID        = &problem{http.StatusBadRequest, -32600, "An id must be a text, or a whole number of at most 2^53"}
 	problemParse     = &problem{http.StatusBadRequest, -32700, "Parse error: the body is not JSON"}
 	problemBody      = &problem{http.StatusBadRequest, -32700, "The body did not arrive whole"}
 	problemClosed    = &problem{http.StatusServiceUnavailable, -32000, "The server is shutting down"}

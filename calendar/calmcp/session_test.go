@@ -872,6 +872,22 @@ func TestBatchIsBounded(t *testing.T) {
 	}
 }
 
+// An answer has the id of its call, or the call is refused.
+func TestIDsComeBack(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect("ann", "2025-11-25")
+	for _, id := range []string{`"a"`, `""`, "0", "-1", "9007199254740992"} {
+		if got := c.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"ping"}`); got.status != 200 || !strings.Contains(got.body, `"id":`+id+`,`) {
+			t.Errorf("ping with id %s = %d %s", id, got.status, got.body)
+		}
+	}
+	for _, id := range []string{"1.5", "9007199254740994", "1e20", "-1e20"} {
+		if got := c.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"ping"}`); got.status != 400 || !strings.Contains(got.body, "whole number") {
+			t.Errorf("ping with id %s = %d %s, want 400", id, got.status, got.body)
+		}
+	}
+}
+
 // What is no JSON is told so, not that a header is missing.
 func TestNoJSON(t *testing.T) {
 	w := newWorld(t, nil)
