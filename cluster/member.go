@@ -205,15 +205,13 @@ func (m *member) vacateLocked(claims []Claim) {
 				leaving = append(leaving, t)
 			}
 		}
-		m.n.goFunc(func() {
-			m.vacate(leaving)
-			m.step(Vacated{group})
-		})
+		m.n.goFunc(func() { m.vacate(leaving) })
 	}
 }
 
 // vacate gives up a group of tenures. They answer until what is long under way has
-// ended, or most of the grace is over.
+// ended, or most of the grace is over. Each is let go of as soon as nothing is left of it: an
+// event of another one may wait for its objects to answer elsewhere.
 func (m *member) vacate(leaving []*tenure) {
 	places := make([]*durable.Place, len(leaving))
 	for i, t := range leaving {
@@ -233,20 +231,60 @@ func (m *member) vacate(leaving []*tenure) {
 	m.routesLocked()
 	m.mu.Unlock()
 	ctx, cancel = context.WithTimeout(m.n.orderly, grace/4)
-	err := m.n.rt.Vacate(ctx, places...)
-	cancel()
-	if err != nil {
-		m.n.log.Warn("cluster: events were cut off to hand shards over", "database", m.index, "shards", len(leaving), "err", err)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer cancel()
+	of := make(map[*durable.Place]*tenure, len(leaving))
 	for _, t := range leaving {
+		of[&t.place] = t
+	}
+	left := make(chan *tenure, len(leaving))
+	go func() { // whose end is waited for here, also by a node that closes
+		defer close(left)
+		err := m.n.rt.VacateEach(ctx, func(places ...*durable.Place) {
+			for _, p := range places {
+				left <- of[p]
+			}
+		}, places...)
+		if err != nil {
+			m.n.log.Warn("cluster: events were cut off to hand shards over", "database", m.index, "shards", len(leaving), "err", err)
+		}
+	}()
+	for t := range left {
+		m.letGo(gather(t, left))
+	}
+}
+
+// gather waits a moment for more that can be let go of in the same transaction.
+func gather(t *tenure, more <-chan *tenure) []*tenure {
+	all := []*tenure{t}
+	pause := time.NewTimer(5 * time.Millisecond)
+	defer pause.Stop()
+	for {
+		select {
+		case t, ok := <-more:
+			if !ok {
+				return all
+			}
+			all = append(all, t)
+		case <-pause.C:
+			return all
+		}
+	}
+}
+
+// letGo ends tenures of which nothing is in memory any more.
+func (m *member) letGo(left []*tenure) {
+	claims := make([]Claim, len(left))
+	m.mu.Lock()
+	for i, t := range left {
+		claims[i] = t.claim
 		t.over.Store(true)
 		if m.tenures[t.claim.Shard] == t {
 			delete(m.tenures, t.claim.Shard)
 			m.n.fences.Release(t.claim.Shard)
 		}
 	}
+	m.mu.Unlock()
+	m.step(Vacated{claims})
 }
 
 // dropLocked gives up what is lost. The engine is told first: what waits there for the

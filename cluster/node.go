@@ -64,7 +64,7 @@ type Peers interface {
 // Runtime is what the node asks of the runtime whose objects it places; a [durable.Runtime] is one.
 type Runtime interface {
 	Linger(ctx context.Context, places ...*durable.Place)
-	Vacate(ctx context.Context, places ...*durable.Place) error
+	VacateEach(ctx context.Context, left func(...*durable.Place), places ...*durable.Place) error
 	Drop(places ...*durable.Place)
 }
 

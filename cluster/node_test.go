@@ -94,7 +94,8 @@ func (tn *testNode) ShardOf(o store.Object) uint32 { return uint32(o.ID[0]) % te
 // The node's runtime.
 func (tn *testNode) Linger(context.Context, ...*durable.Place) {}
 
-func (tn *testNode) Vacate(ctx context.Context, places ...*durable.Place) error {
+func (tn *testNode) VacateEach(ctx context.Context, left func(...*durable.Place), places ...*durable.Place) error {
+	defer left(places...)
 	for shard := range uint32(testShards) {
 		if p := tn.slots[shard].Load().place; p != nil && slices.Contains(places, p) {
 			panic("requests are still led to a shard that is given up")

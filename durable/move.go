@@ -150,14 +150,49 @@ func (rt *Runtime) Linger(ctx context.Context, places ...*Place) {
 // are settled, functions of OnStop have run and nothing of the objects is in memory,
 // or with ctx's error if something was cut off. The leases must hold until it returns.
 func (rt *Runtime) Vacate(ctx context.Context, places ...*Place) error {
+	return rt.VacateEach(ctx, func(...*Place) {}, places...)
+}
+
+// VacateEach is Vacate that calls left with each of the places once nothing is left of
+// it, perhaps from several goroutines at once. Whoever gives up many tenures should let go of
+// each of them then: a running event may wait for an object that is held under another one.
+func (rt *Runtime) VacateEach(ctx context.Context, left func(...*Place), places ...*Place) error {
 	for _, p := range places {
 		p.over.Store(true)
 	}
-	objects := rt.heldUnder(places) // what was made before; see Runtime.object
-	for _, o := range objects {
+	of := make(map[*Place][]*object)
+	for _, o := range rt.heldUnder(places) { // what was made before; see Runtime.object
+		of[o.place] = append(of[o.place], o)
 		o.closeDoor()
 	}
+	var empty []*Place
+	for _, p := range places {
+		if of[p] == nil {
+			empty = append(empty, p)
+		}
+	}
+	if len(empty) > 0 {
+		left(empty...)
+	}
+	ends := make(chan error, len(of))
+	for p, objects := range of {
+		rt.goFunc(func() {
+			err := rt.vacate(ctx, objects)
+			left(p)
+			ends <- err
+		})
+	}
 	var cut error
+	for range of {
+		if err := <-ends; err != nil {
+			cut = err
+		}
+	}
+	return cut
+}
+
+// vacate takes objects out of memory in order.
+func (rt *Runtime) vacate(ctx context.Context, objects []*object) (cut error) {
 	var stops []<-chan struct{}
 	for _, o := range objects {
 		if err := o.awaitEmpty(ctx); err != nil {

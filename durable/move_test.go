@@ -749,3 +749,54 @@ func (s *slowLoads) Get(ctx context.Context, o store.Object, keys ...string) ([]
 	s.gets++
 	return s.Store.Get(ctx, o, keys...)
 }
+
+// Two shards are given up together, and an event of the one calls an object of the
+// other, which it has to wait for: each is let go of on its own, and so both get away.
+func TestShardsThatAreGivenUpTogetherDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, nil, nil, "a", "b")
+		w.giveAll("a")
+		a := w.nodes["a"]
+		x, y := a.obj("x"), a.obj("y")
+		for i := 0; shardOfStub(x) == shardOfStub(y); i++ {
+			y = a.obj(fmt.Sprint("y", i))
+		}
+		must(t, t.Context(), y, func(ctx context.Context, o *Obj) error { return nil })
+		name, _ := y.Name()
+		called := make(chan struct{})
+		answer := async(func() error {
+			return do(t.Context(), x, func(ctx context.Context, o *Obj) error {
+				<-called
+				return do(ctx, o.st.Namespace("Obj").Named(name), func(ctx context.Context, p *Obj) error { return p.inc(ctx, "n") })
+			})
+		})
+		synctest.Wait()
+		of := map[*durable.Place]*tenure{}
+		for _, s := range []*durable.Stub{x, y} {
+			e := w.shut(shardOfStub(s))
+			of[e.place] = e
+		}
+		var places []*durable.Place
+		for p := range of {
+			places = append(places, p)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		vacated := async(func() error {
+			return a.VacateEach(ctx, func(left ...*durable.Place) {
+				for _, p := range left {
+					of[p].lost.Store(true)
+					w.give(of[p].shard, "b")
+				}
+			}, places...)
+		})
+		synctest.Wait()
+		close(called)
+		if err := <-answer; err != nil {
+			t.Errorf("the event that called: %v", err)
+		}
+		if err := <-vacated; err != nil {
+			t.Errorf("VacateEach: %v", err)
+		}
+	})
+}

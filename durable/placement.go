@@ -16,7 +16,7 @@ import (
 // Objects are held in shards, each by at most one node at a time: a tenure, which
 // has a [Place]. A node that gives one up in order calls [Runtime.Linger] while it
 // still answers, then lets Locate wait, calls [Runtime.Vacate], and lets go of the
-// lease when that returns. A node that has lost one calls [Runtime.Drop]. It does not
+// lease when that returns, or with [Runtime.VacateEach] of one lease after the other. A node that has lost one calls [Runtime.Drop]. It does not
 // begin another tenure of the shard before that has returned.
 //
 // Methods may be called by any number of goroutines at once.
