@@ -71,7 +71,9 @@ type Options struct {
 	// reported. Default Lease.
 	Patience time.Duration
 
-	// Committers is the number of connections per database that commit. Default 2.
+	// Committers is the number of connections per database that commit. Default 1: small
+	// commits were fastest so (docs/design.md), and each node of a cluster has its own.
+	// More help where values are large.
 	Committers int
 
 	// MaxConns is the number of connections per database for reads. Default 8.
@@ -101,7 +103,7 @@ func (o *Options) complete() (Options, error) {
 		def, max int
 	}{
 		{"Shards", &c.Shards, 1024, 1 << 16},
-		{"Committers", &c.Committers, 2, 64},
+		{"Committers", &c.Committers, 1, 64},
 		{"MaxConns", &c.MaxConns, 8, 1000},
 		{"MaxPending", &c.MaxPending, 32768, 1 << 24},
 	} {
