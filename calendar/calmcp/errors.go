@@ -67,6 +67,10 @@ func (s *Surface) failure(ctx context.Context, c Caller, op string, err error) s
 	if !known {
 		s.log.ErrorContext(ctx, "request failed", "op", op, "user", c.User, "err", err)
 	}
+	var p *calendar.Problem
+	if errors.As(err, &p) && p.Err != nil && (p.Kind == calendar.ErrUnavailable || p.Kind == calendar.ErrUncertain) {
+		s.log.WarnContext(ctx, "the calendar server does not answer as it should", "op", op, "user", c.User, "err", p.Err)
+	}
 	return plain("Failed to " + op + ": " + strings.TrimSpace(sentence+" "+detail))
 }
 

@@ -227,6 +227,9 @@ func TestStale(t *testing.T) {
 		if text := cl.fails("createEvent", `{"title":"x","start":"2026-01-01"}`); !strings.HasPrefix(text, "Failed to create event: An unexpected error occurred.") {
 			t.Error(text)
 		}
+		if log := b.log.String(); !strings.Contains(log, "level=WARN") || !strings.Contains(log, "connection refused") {
+			t.Errorf("the log does not say why the calendar server gave no answer:\n%s", log)
+		}
 	})
 }
 

@@ -80,6 +80,10 @@ func (w *Worker) refuse(rw http.ResponseWriter, r *http.Request, err error) {
 	if ours {
 		w.log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("method", r.Method), slog.Any("error", err))
 	}
+	var p *calendar.Problem
+	if errors.As(err, &p) && p.Err != nil && (p.Kind == calendar.ErrUnavailable || p.Kind == calendar.ErrUncertain) {
+		w.log.LogAttrs(r.Context(), slog.LevelWarn, "the calendar server does not answer as it should", slog.Any("error", p.Err))
+	}
 	if !ours && answer != err {
 		w.log.LogAttrs(r.Context(), slog.LevelDebug, "request refused", slog.String("method", r.Method), slog.Int("status", answer.status), slog.Any("error", err))
 	}
