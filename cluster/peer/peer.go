@@ -69,6 +69,7 @@ const (
 	maxHeaders = 4 << 20 // those of a client's request, in base64, and what goes with them
 	maxStreams = 2048    // of one connection; beyond that there are more connections
 	maxConns   = 4096
+	maxUnread  = 256 << 20 // of one connection. A stream has its share of it: those that nobody reads must not hold up the others
 )
 
 // Transport is a node's way to the others, and theirs to it. It may be used by any
@@ -123,8 +124,8 @@ func (t *Transport) http2() *http.HTTP2Config {
 		MaxConcurrentStreams:          maxStreams,
 		SendPingTimeout:               t.opts.Silence,
 		PingTimeout:                   t.opts.Silence,
-		MaxReceiveBufferPerStream:     1 << 20,
-		MaxReceiveBufferPerConnection: 256 << 20, // streams that nobody reads must not hold up the others
+		MaxReceiveBufferPerStream:     maxUnread / maxStreams,
+		MaxReceiveBufferPerConnection: maxUnread,
 	}
 }
 

@@ -63,6 +63,16 @@ func (c *Counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/echo":
 		io.Copy(w, r.Body)
+	case "/flood":
+		piece := make([]byte, 256<<10)
+		c.st.Await(r.Context(), func(context.Context) error {
+			for {
+				w.Write(piece)
+				if err := http.NewResponseController(w).Flush(); err != nil {
+					return err
+				}
+			}
+		})
 	case "/events":
 		w.Header().Set("Content-Type", "text/event-stream")
 		c.st.Await(r.Context(), func(ctx context.Context) error {
@@ -223,6 +233,29 @@ func TestManyAtOnce(t *testing.T) {
 		if err := <-errs; err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Clients that read nothing of their streams do not keep others waiting.
+func TestStreamsThatNobodyReads(t *testing.T) {
+	p := newPair(t, nil, peer.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	counters := p.front.Namespace("Counter")
+	for i := range 300 {
+		r, _ := http.NewRequestWithContext(ctx, "GET", "http://do/flood", nil)
+		resp, err := counters.Named(fmt.Sprint("flood", i)).RoundTrip(r)
+		if err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+		defer resp.Body.Close()
+		// What its owner can send of it is sent when it stands still.
+		if _, err := io.ReadFull(resp.Body, make([]byte, 64<<10)); err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+	}
+	if _, err := durable.Call(ctx, counters.Named("other"), (*Counter).Add, 1); err != nil {
+		t.Errorf("a call beside them: %v", err)
 	}
 }
 
