@@ -78,7 +78,7 @@ type Transport struct {
 	opts   Options
 	log    *slog.Logger
 	client *http.Transport
-	tls    *tls.Config
+	id     *identity
 
 	mu      sync.Mutex
 	servers []*http.Server
@@ -104,7 +104,7 @@ func New(opts Options) (*Transport, error) {
 	var h2 http.Protocols
 	h2.SetHTTP2(true)
 	dialer := &net.Dialer{Timeout: opts.DialTimeout}
-	t := &Transport{opts: opts, log: opts.Logger, tls: id.server()}
+	t := &Transport{opts: opts, log: opts.Logger, id: id}
 	t.client = &http.Transport{
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        id.client(),
@@ -138,6 +138,10 @@ type node struct {
 // Peer returns the way to the node that listens at addr (HOST:PORT).
 func (t *Transport) Peer(addr string) durable.Peer { return &node{t, addr} }
 
+// ErrSecret: the other node does not have this one's secret, or does not show it. That it
+// does not believe ours is only sure to be found out by [Transport.Ping].
+var ErrSecret = errors.New("peer: the node has another secret")
+
 // RoundTrip passes a request on. See [durable.Peer].
 func (n *node) RoundTrip(r *http.Request) (*http.Response, error) {
 	var sent atomic.Bool
@@ -149,10 +153,42 @@ func (n *node) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case err == nil:
 		return resp, nil
-	case !sent.Load():
-		return nil, fmt.Errorf("%w: %w", durable.ErrNotDelivered, err)
+	case isStranger(err):
+		err = fmt.Errorf("%w: %w", ErrSecret, err)
+	}
+	if !sent.Load() {
+		err = fmt.Errorf("%w: %w", durable.ErrNotDelivered, err)
 	}
 	return nil, err
+}
+
+// isStranger reports whether one end of a handshake did not believe the other.
+func isStranger(err error) bool {
+	var ours *tls.CertificateVerificationError
+	var theirs *net.OpError // what package tls makes of an alert
+	return errors.As(err, &ours) || (errors.As(err, &theirs) && theirs.Op == "remote error")
+}
+
+// Ping returns nil once a node at addr believes this one, or why it does not:
+// [ErrSecret] if one of the two does not trust the other.
+func (t *Transport) Ping(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, t.opts.DialTimeout)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: t.id.client()}).DialContext(ctx, "tcp", addr)
+	if err == nil {
+		defer conn.Close()
+		defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+		// The other end says nothing before it has looked at our certificate, which is
+		// after the handshake's end on this side.
+		_, err = conn.Read(make([]byte, 1))
+	}
+	if isStranger(err) {
+		err = fmt.Errorf("%w: %w", ErrSecret, err)
+	}
+	if err != nil {
+		return fmt.Errorf("peer: ping %s: %w", addr, err)
+	}
+	return nil
 }
 
 // Tell sends a small message to another node. It returns once the node has it, and
@@ -188,7 +224,7 @@ func (t *Transport) Serve(l net.Listener, events http.Handler) error {
 	mux.Handle("/", events)
 	srv := &http.Server{
 		Handler:           mux,
-		TLSConfig:         t.tls,
+		TLSConfig:         t.id.server(),
 		Protocols:         &h2,
 		HTTP2:             t.http2(),
 		ReadHeaderTimeout: 10 * time.Second, // for the handshake too

@@ -207,10 +207,12 @@ func TestForward(t *testing.T) {
 			t.Fatalf("Add = %d, %v, want %d", n, err, i+1)
 		}
 	}
+	p.at.refuses.Store(4) // which must not keep large bodies from arriving later
 	big := bytes.Repeat([]byte("0123456789abcdef"), 8<<20/16-10)
 	if got, err := durable.Call(t.Context(), p.counter(), (*Counter).Echo, big); !bytes.Equal(got, big) || err != nil {
 		t.Errorf("Echo: %d bytes, %v, want %d", len(got), err, len(big))
 	}
+	p.at.refuses.Store(4)
 	rec := httptest.NewRecorder()
 	p.counter().ServeHTTP(rec, httptest.NewRequest("POST", "/echo", bytes.NewReader(big)))
 	if rec.Code != 200 || !bytes.Equal(rec.Body.Bytes(), big) {
@@ -494,8 +496,8 @@ func TestStrangersAreRefused(t *testing.T) {
 			t.Errorf("%s got in", name)
 		}
 	}
-	if err := transport(t, peer.Options{Secret: "fedcba9876543210"}).Tell(t.Context(), addr, nil); !errors.Is(err, durable.ErrNotDelivered) {
-		t.Errorf("another secret: %v, want ErrNotDelivered", err)
+	if err := transport(t, peer.Options{Secret: "fedcba9876543210"}).Tell(t.Context(), addr, nil); !errors.Is(err, durable.ErrNotDelivered) || !errors.Is(err, peer.ErrSecret) {
+		t.Errorf("another secret: %v, want ErrNotDelivered and ErrSecret", err)
 	}
 	select {
 	case path := <-reached:
@@ -539,12 +541,19 @@ func TestSecretsCanBeChanged(t *testing.T) {
 		{new + "," + old, old + "," + new, true},
 		{new, new + ", " + old, true},
 		{old, new, false},
-		{new, old + "," + new, false},
+		{new, old + "," + new, false}, // which shows the old one
+		{old, new + "," + old, false}, // which shows the new one
+		{new, old, false},
+		{old + "," + new, new, false}, // which does not believe the old one
 	} {
 		to := transport(t, peer.Options{Secret: c.to, Told: func([]byte) {}})
 		addr := listen(t, to, ok)
-		if err := transport(t, peer.Options{Secret: c.from}).Tell(t.Context(), addr, nil); (err == nil) != c.want {
+		from := transport(t, peer.Options{Secret: c.from})
+		if err := from.Tell(t.Context(), addr, nil); (err == nil) != c.want {
 			t.Errorf("from %q to %q: %v", c.from, c.to, err)
+		}
+		if err := from.Ping(t.Context(), addr); (err == nil) != c.want || errors.Is(err, peer.ErrSecret) == c.want {
+			t.Errorf("ping from %q to %q: %v, want ErrSecret: %v", c.from, c.to, err, !c.want)
 		}
 	}
 }

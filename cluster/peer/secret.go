@@ -114,7 +114,7 @@ func (id *identity) server() *tls.Config {
 
 func (id *identity) client() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, ServerName: serverName,
+		MinVersion: tls.VersionTLS13, ServerName: serverName, NextProtos: []string{"h2"},
 		// Not Certificates: with them a node of another secret would be shown nothing, and
 		// its refusal would come late.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.cert, nil },

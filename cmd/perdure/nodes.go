@@ -108,6 +108,9 @@ func (f *clusterFlags) join(ctx context.Context, cfg *config, at place, grace ti
 	if err != nil {
 		return nil, err
 	}
+	if err := m.knowEachOther(ctx); err != nil {
+		return nil, errors.Join(err, m.store.Close())
+	}
 	node, err := cluster.New(m.store, &cluster.Options{Name: m.name, Peers: m.peers, Strict: f.StrictRead, Grace: grace, Logger: log})
 	if err != nil {
 		return nil, errors.Join(err, m.store.Close())
@@ -115,6 +118,33 @@ func (f *clusterFlags) join(ctx context.Context, cfg *config, at place, grace ti
 	m.node.Store(node)
 	return m, nil
 }
+
+// knowEachOther refuses to join nodes that have another secret: shards that this node
+// took could be reached by nobody.
+func (m *member) knowEachOther(ctx context.Context) error {
+	names, err := liveNodes(ctx, m.store)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	results := make(chan error, len(names))
+	for _, name := range names {
+		go func() { results <- m.peers.Ping(ctx, name) }()
+	}
+	for range names {
+		switch err := <-results; {
+		case errors.Is(err, peer.ErrSecret):
+			return fmt.Errorf("PERDURE_CLUSTER_SECRET is not that of the nodes that run: %w", err)
+		case err != nil: // it may have died just now
+			m.log.Warn("a node of the cluster cannot be reached", "error", err)
+		}
+	}
+	return nil
+}
+
+// pingTime is how long nodes have to answer one that joins.
+const pingTime = 5 * time.Second
 
 // start takes part in the cluster with a runtime whose placement is the node.
 func (m *member) start(rt *durable.Runtime) {

@@ -158,6 +158,13 @@ func TestNodes(t *testing.T) {
 		}
 	})
 
+	t.Run("another secret", func(t *testing.T) {
+		code, _, stderr := command(t, t.TempDir(), []string{"PERDURE_CLUSTER_SECRET=another-0123456789"}, nodeArgs(store)...)
+		if code != 1 || !strings.Contains(stderr, "PERDURE_CLUSTER_SECRET") || strings.Contains(stderr, "another-0123456789") {
+			t.Errorf("a node with another secret = %d %s, want 1 and why", code, stderr)
+		}
+	})
+
 	t.Run("in use", func(t *testing.T) {
 		code, _, stderr := command(t, t.TempDir(), nil, append(serveArgs, "--store", store)...)
 		if code != 1 || !strings.Contains(stderr, "another process") {
