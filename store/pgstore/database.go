@@ -18,7 +18,7 @@ import (
 const maxDatabases = 256
 
 // leaseConns is the number of connections for what package cluster asks, apart from
-// reads: renewals must not wait behind them.
+// reads, behind which it must not wait, and renewals.
 const leaseConns = 4
 
 // Database is one of the databases of a store: the home of the shards whose number,
@@ -32,6 +32,9 @@ type Database struct {
 	config *pgx.ConnConfig
 	reads  *pgxpool.Pool
 	leases *pgxpool.Pool
+	// renewals is one connection of their own: take-overs and settlements wait for locks, and
+	// a lease must not run out meanwhile.
+	renewals *pgxpool.Pool
 
 	committers []*committer
 	pending    pending
@@ -113,6 +116,9 @@ func newDatabase(s *Store, index int, dsn string) (*Database, error) {
 	if d.reads, err = pool(s.opts.MaxConns); err == nil {
 		d.leases, err = pool(leaseConns)
 	}
+	if err == nil {
+		d.renewals, err = pool(1)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d, err)
 	}
@@ -188,5 +194,8 @@ func (d *Database) close() {
 	}
 	if d.leases != nil {
 		d.leases.Close()
+	}
+	if d.renewals != nil {
+		d.renewals.Close()
 	}
 }

@@ -100,7 +100,11 @@ func (d *Database) ReadMap(ctx context.Context) (View, error) {
 }
 
 func (d *Database) view(ctx context.Context, what string, renew int64, stats []byte, since int64) (v View, err error) {
-	err = d.lease(ctx, what, func(conn *pgx.Conn) error {
+	pool := d.leases
+	if renew != 0 {
+		pool = d.renewals
+	}
+	err = d.leaseFrom(pool, ctx, what, func(conn *pgx.Conn) error {
 		var b pgx.Batch
 		if renew != 0 {
 			b.Queue(`UPDATE perdure.nodes SET beat = beat + 1, stats = $2, renewed = now() WHERE id = $1 AND NOT ended`, renew, stats)
@@ -346,20 +350,28 @@ func (d *Database) ConfirmEpochs(ctx context.Context, me int64, held map[uint32]
 
 // lease runs f on a connection that is kept for such things.
 func (d *Database) lease(ctx context.Context, what string, f func(*pgx.Conn) error) error {
+	return d.leaseFrom(d.leases, ctx, what, f)
+}
+
+func (d *Database) leaseFrom(pool *pgxpool.Pool, ctx context.Context, what string, f func(*pgx.Conn) error) error {
 	if err := d.s.enter(ctx); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	defer d.s.leave()
-	return d.onLease(ctx, what, f)
+	return d.on(pool, ctx, what, f)
 }
 
 // onLease is lease for a store that may be closing.
 func (d *Database) onLease(ctx context.Context, what string, f func(*pgx.Conn) error) error {
+	return d.on(d.leases, ctx, what, f)
+}
+
+func (d *Database) on(pool *pgxpool.Pool, ctx context.Context, what string, f func(*pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, d.s.opts.Lease)
 	defer cancel()
 	err := d.ready(ctx)
 	if err == nil {
-		err = d.leases.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return use(ctx, c, f) })
+		err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return use(ctx, c, f) })
 	}
 	if err != nil && !errors.Is(err, ErrEnded) {
 		err = d.wrap(err)

@@ -87,3 +87,33 @@ func TestLeases(t *testing.T) {
 		}
 	}
 }
+
+// Take-overs that wait for locks, more of them than there are connections, do not keep a
+// lease from being renewed.
+func TestRenewalsWaitForNothing(t *testing.T) {
+	s := newStore(t, Options{Shards: 16})
+	d, epochs := s.d(), s.epochs(0)
+	tx, err := d.reads.Begin(ctx)
+	must(t, err)
+	defer tx.Rollback(ctx)
+	_, err = tx.Exec(ctx, `SELECT FROM perdure.store FOR UPDATE`)
+	must(t, err)
+	waiting := make(chan error, 2*leaseConns)
+	for range cap(waiting) {
+		go func() {
+			_, err := d.TakeOver(ctx, s.node, epochs)
+			waiting <- err
+		}()
+	}
+	s.until("all connections wait", `SELECT count(*) = $1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`, leaseConns)
+	if _, err := d.Renew(ctx, s.node, nil, 0); err != nil {
+		t.Error(err)
+	}
+	if len(waiting) > 0 {
+		t.Error("the renewal came after take-overs that waited for a lock")
+	}
+	must(t, tx.Rollback(ctx))
+	for range cap(waiting) {
+		<-waiting
+	}
+}
