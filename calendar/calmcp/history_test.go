@@ -119,10 +119,7 @@ func TestManyClients(t *testing.T) {
 				case rnd.IntN(6) == 0:
 					ctx, cancel := contextOf(w.request("GET", "/", user, "", "", ""))
 					r := w.request("GET", "/mcp", user, session, version, "").WithContext(ctx)
-					go func() {
-						time.Sleep(time.Duration(rnd.Int64N(int64(5 * time.Millisecond))))
-						cancel()
-					}()
+					time.AfterFunc(time.Duration(rnd.Int64N(int64(5*time.Millisecond))), cancel)
 					do(r)
 				default:
 					name := []string{"who", "touch"}[rnd.IntN(2)]
