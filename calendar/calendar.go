@@ -18,7 +18,7 @@ type Calendar struct {
 	IsShared    bool           `json:"isShared"`
 	IsReadOnly  bool           `json:"isReadOnly"`
 	Permissions Permissions    `json:"permissions"`
-	URL         string         `json:"url"`
+	URL         string         `json:"url"` // for CalDAV; only the path of one on this server: see [Account]
 	Category    string         `json:"category,omitempty"`
 	Focus       int            `json:"focusPriority,omitempty"` // 1 to 10; 0: none
 	TimeZone    string         `json:"timeZone,omitempty"`

@@ -71,6 +71,9 @@ func (u *User) calendarsNow(ctx context.Context, acct Account, ask bool) (*listi
 	own := *l // a flight's result is shared
 	own.all = slices.Clone(l.all)
 	own.settings, own.server, own.origin = settings, u.svc.opts.TimeZone, acct.Client.Origin()
+	if acct.Inside {
+		own.origin = ""
+	}
 	return &own, nil
 }
 

@@ -43,6 +43,11 @@ type Account struct {
 
 	// AlwaysCheck is that of the Options, for this account alone.
 	AlwaysCheck bool
+
+	// Inside says that the server is this very one, reached within the process: the host
+	// in the Client's address is none that others could use. A calendar's URL then is the
+	// path at which this server shows it, wherever it is reached.
+	Inside bool
 }
 
 // Accounts finds the account of a user. The Service calls it for each operation that

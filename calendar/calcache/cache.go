@@ -193,11 +193,33 @@ func (c *Cache) clear(w http.ResponseWriter, r *http.Request, user string) {
 	wire.JSON(w, http.StatusOK, fmt.Appendf(nil, `{"success":true,"clearedEntries":%d}`, n))
 }
 
-// forget deletes a user's entries and returns how many of them had not expired.
+// clearStep is how many keys of a user a clear deletes in one commit: however many there
+// are, none outgrows the runtime's limit of a turn.
+const clearStep = 1000
+
+// forget deletes a user's entries and returns how many of them had not expired. No other
+// request comes between its steps. What they have deleted stays so if a later one fails.
 func (c *Cache) forget(ctx context.Context, user string) (live int, err error) {
 	now := c.now()
+	for {
+		seen, alive, err := c.forgetSome(ctx, user, now)
+		live += alive
+		if err == nil && seen == clearStep {
+			err = c.state.Storage().Sync(ctx)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("clear cache: %w", err)
+		}
+		if seen < clearStep {
+			return live, nil
+		}
+	}
+}
+
+// forgetSome is one step of forget.
+func (c *Cache) forgetSome(ctx context.Context, user string, now int64) (seen, live int, err error) {
 	storage := c.state.Storage()
-	for e, err := range storage.List(ctx, durable.ListOptions{Prefix: userPrefix(user)}) {
+	for e, err := range storage.List(ctx, durable.ListOptions{Prefix: userPrefix(user), Limit: clearStep}) {
 		var rec record
 		if err == nil {
 			err = e.Decode(&rec)
@@ -206,13 +228,14 @@ func (c *Cache) forget(ctx context.Context, user string) (live int, err error) {
 			_, err = storage.DeleteMany(ctx, []string{e.Key, expiry.Key(rec.Due, e.Key)})
 		}
 		if err != nil {
-			return 0, fmt.Errorf("clear cache: %w", err)
+			return seen, live, err
 		}
+		seen++
 		if !c.expired(&rec, now) {
 			live++
 		}
 	}
-	return live, nil
+	return seen, live, nil
 }
 
 // Alarm deletes what has expired. The runtime calls it.

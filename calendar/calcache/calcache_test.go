@@ -258,6 +258,21 @@ func TestClearOfManyEntries(t *testing.T) {
 	}
 }
 
+// A user may have more than one turn may delete.
+func TestClearOutgrowsNoTurn(t *testing.T) {
+	o := classtest.Open(t, &durable.Options{Classes: []durable.Class{calcache.Class()}, Limits: durable.Limits{TurnBytes: 128 << 10}})
+	for i := range 3000 { // 3000 entries and their expiry entries are 150 KB of keys
+		put(o, fmt.Sprintf("/events/c%d?userId=u", i))
+	}
+	put(o, "/calendars?userId=v")
+	if got := o.Want(200, "DELETE", "/clear?userId=u", ""); got != `{"success":true,"clearedEntries":3000}` {
+		t.Errorf("clear = %s, want 3000 cleared", got)
+	}
+	if keys := o.Keys(); len(keys) != 2 {
+		t.Errorf("%d keys left, want two, of the other user", len(keys))
+	}
+}
+
 // What a request costs does not depend on what others keep in the object.
 func TestCostIsFlat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -70,7 +70,7 @@ func (b *bed) account(_ context.Context, user string) (calendar.Account, error) 
 	client, err := caldav.New("http://localhost/dav/", &caldav.Options{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		return b.serve(user, r)
 	})})
-	return calendar.Account{Client: client, Source: "here", AlwaysCheck: true, Addresses: []string{user + "@example.org"}}, err
+	return calendar.Account{Client: client, Source: "here", AlwaysCheck: true, Inside: true, Addresses: []string{user + "@example.org"}}, err
 }
 
 type roundTrip func(r *http.Request) (*http.Response, error)

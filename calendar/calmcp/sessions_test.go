@@ -187,15 +187,16 @@ func TestSessionWithOtherData(t *testing.T) {
 	}
 }
 
-// Without a place for sessions tools work, and none is named or found.
+// Without a place for sessions tools work, and none is named or found. How many calendars
+// there are is told all the same.
 func TestWithoutSessions(t *testing.T) {
 	b := newBed(t)
 	b.mkcalendar("alice", "personal")
 	b.surface = calmcp.NewSurface(&calmcp.SurfaceOptions{Calendars: b.svc})
 	cl := b.connect(calmcp.Caller{User: "alice", Session: "S"})
 	_, failed, meta := cl.callMeta("listCalendars", "")
-	if failed || len(without(meta)) != 0 {
-		t.Errorf("failed %v, _meta %v", failed, meta)
+	if diff := cmp.Diff(map[string]any{"calendarCount": 1.0}, without(meta)); failed || diff != "" {
+		t.Errorf("failed %v, _meta (-want +got):\n%s", failed, diff)
 	}
 	if text := cl.fails("listCalendars", `{"sessionId":"S1"}`); !strings.Contains(text, "Leave sessionId out") {
 		t.Error(text)

@@ -1,6 +1,7 @@
 package calmcp
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 
@@ -94,11 +95,22 @@ func (s *Surface) call(ctx context.Context, caller Caller, t *tool, raw json.Raw
 	if err != nil {
 		return nil, err
 	}
-	if id != "" {
-		res.Meta = mcp.Meta{"sessionId": id}
-		if known.CalendarCount != nil {
-			res.Meta["calendarCount"] = *known.CalendarCount
-		}
-	}
+	res.Meta = meta(id, cmp.Or(c.record.CalendarCount, known.CalendarCount))
 	return res, nil
+}
+
+// meta is what a result says beside itself: the session, if there is one, and how many
+// calendars there are, as far as the call or the session knows. Nil for nothing.
+func meta(session string, calendars *int64) mcp.Meta {
+	m := mcp.Meta{}
+	if session != "" {
+		m["sessionId"] = session
+	}
+	if calendars != nil {
+		m["calendarCount"] = *calendars
+	}
+	if len(m) == 0 {
+		return nil
+	}
+	return m
 }

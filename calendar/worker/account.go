@@ -37,7 +37,7 @@ func (w *Worker) Account(ctx context.Context, id string) (calendar.Account, erro
 	if errors.Is(err, accounts.ErrNoCredential) {
 		client, err := w.OwnClient(id)
 		// A change made through /dav/ shows in the next answer.
-		return calendar.Account{Client: client, Source: "here", AlwaysCheck: true}, err
+		return calendar.Account{Client: client, Source: "here", AlwaysCheck: true, Inside: true}, err
 	}
 	if err != nil {
 		return calendar.Account{}, err

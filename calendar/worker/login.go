@@ -109,7 +109,9 @@ func (w *Worker) login(rw http.ResponseWriter, r *http.Request, d *door) (u acco
 var errWrong = errors.New("worker: wrong secret")
 
 func (w *Worker) heldBack(r *http.Request, wait time.Duration) error {
-	w.log.LogAttrs(r.Context(), slog.LevelWarn, "failed logins are held back", slog.String("address", r.RemoteAddr))
+	if more, ok := w.heldLog.take(time.Now()); ok {
+		w.log.LogAttrs(r.Context(), slog.LevelWarn, "failed logins are held back", slog.String("address", r.RemoteAddr), slog.Int("more", more))
+	}
 	return &refusal{status: http.StatusTooManyRequests, text: "Too many failed logins", wait: wait}
 }
 

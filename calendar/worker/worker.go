@@ -140,6 +140,7 @@ type Worker struct {
 	loans      loans
 	visits     visits
 	guard      guard
+	heldLog    sparing
 	davDoor    door
 	mcpDoor    door
 	running    running

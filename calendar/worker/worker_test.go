@@ -119,6 +119,23 @@ func (b *bed) left() map[string]int {
 	return n
 }
 
+// TestURLOfOwnCalendar reads a calendar at the path that its url is.
+func TestURLOfOwnCalendar(t *testing.T) {
+	b := newBed(t, Options{})
+	ann, secret := b.add("ann")
+	req := httptest.NewRequest("GET", "http://127.0.0.1/api/calendars", nil)
+	req.Header.Set("Authorization", "Bearer "+secret)
+	rec := httptest.NewRecorder()
+	b.ServeHTTP(rec, req)
+	want := "/dav/calendars/" + ann.ID + "/personal/"
+	if rec.Code != 200 || !strings.Contains(rec.Body.String(), `"url":"`+want+`"`) {
+		t.Errorf("GET /api/calendars = %d %s, want the url %s", rec.Code, rec.Body, want)
+	}
+	if code := b.dav("PROPFIND", want, "", "ann", secret); code != 207 {
+		t.Errorf("PROPFIND %s = %d, want 207", want, code)
+	}
+}
+
 // TestPurge takes the power away at each commit of a removal with everything. Access
 // ends at the first one, and doing it again finishes it.
 func TestPurge(t *testing.T) {
