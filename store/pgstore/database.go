@@ -110,6 +110,7 @@ func newDatabase(s *Store, index int, dsn string) (*Database, error) {
 
 	pool := func(conns int) (*pgxpool.Pool, error) {
 		p := config.Copy()
+		p.ConnConfig.OnNotice = keepWarning
 		p.MaxConns, p.MinConns = int32(conns), 0
 		return pgxpool.NewWithConfig(s.life, p)
 	}

@@ -19,6 +19,23 @@ type session struct {
 	prepared map[string]bool // by the names of statements
 }
 
+// warnedKey is where a connection of the pools keeps what its server last warned of.
+const warnedKey = "perdure.warned"
+
+// keepWarning notes a warning for warning.
+func keepWarning(conn *pgconn.PgConn, n *pgconn.Notice) {
+	if n.SeverityUnlocalized == "WARNING" {
+		conn.CustomData()[warnedKey] = errors.New(n.Message)
+	}
+}
+
+// warning returns what the server has warned of since the last call, or nil.
+func warning(conn *pgconn.PgConn) error {
+	err, _ := conn.CustomData()[warnedKey].(error)
+	delete(conn.CustomData(), warnedKey)
+	return err
+}
+
 // commitName begins the names of the statements that commit.
 const commitName = "commit"
 

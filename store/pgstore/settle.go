@@ -80,7 +80,8 @@ func (c *committer) raise(shards map[uint32]bool) (number int64, err error) {
 	}
 	raised := map[uint32]int64{}
 	err = c.d.onLease(ctx, "settle", func(conn *pgx.Conn) error {
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		warning(conn.PgConn()) // of what came before
+		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			// This waits for the statement, if it runs.
 			if err := c.d.lock(ctx, tx, numbers); err != nil {
 				return err
@@ -101,6 +102,11 @@ func (c *committer) raise(shards map[uint32]bool) (number int64, err error) {
 			}
 			return tx.QueryRow(ctx, `SELECT coalesce((SELECT number FROM perdure.commits WHERE writer = $1), 0)`, c.writer).Scan(&number)
 		})
+		if err == nil {
+			// As of a commit: no replica may have what has been found here.
+			err = warning(conn.PgConn())
+		}
+		return err
 	})
 	if err != nil {
 		return 0, err

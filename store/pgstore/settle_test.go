@@ -118,20 +118,22 @@ func TestUnfinishedStatement(t *testing.T) {
 			wantDone(t, "a commit that is sent again", c)
 		}},
 		{"take over", func(t *testing.T, s *testStore, c store.Commit) {
+			s.proxy.Cut() // who was cut off cannot settle
 			other := joinStore(t, Options{Lease: 8 * time.Second}, s.server, s.name)
 			s.exec(`UPDATE perdure.nodes SET ended = true WHERE id = $1`, s.node)
-			s.proxy.Cut() // who was cut off cannot settle
 			other.take(1)
 			if _, held := other.Held(1); !held {
 				t.Error("the shard was not taken over")
 			}
 			s.Release(1)
-			// It may have been settled, and sent again, before it was cut off.
+			// It may have been settled, and sent again with any end, before it was cut off.
 			switch err := c.Wait(); {
+			case err == nil:
+				other.want(s.in(1, 0), "k", "v")
 			case errors.Is(err, store.ErrRefused):
 				other.want(s.in(1, 0), "k", "")
 			case !errors.Is(err, store.ErrUnknown):
-				t.Errorf("Wait() = %v, want ErrUnknown or ErrRefused", err)
+				t.Errorf("Wait() = %v, want ErrUnknown, ErrRefused or success", err)
 			}
 		}},
 	} {
@@ -230,6 +232,19 @@ func TestBrokenOffReplication(t *testing.T) {
 	s.until("the settlement waits for a replica", `SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND lower(query) = 'commit'`)
 	if !pendingCommit(c) {
 		t.Errorf("the commit has ended with %v, but no replica has it", c.Wait())
+	}
+	// Nor is that of the settlement.
+	s.exec(`SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND lower(query) = 'commit'`)
+	until(t, "the settlement is tried again", func() bool {
+		var again bool
+		if err := s.db.QueryRow(ctx, `SELECT (SELECT settled > 0 FROM perdure.shards WHERE shard = 1) AND
+			EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND lower(query) = 'commit') FROM pg_sleep(0.01)`).Scan(&again); err != nil {
+			t.Fatal(err)
+		}
+		return again || !pendingCommit(c)
+	})
+	if !pendingCommit(c) {
+		t.Errorf("the commit has ended with %v after a settlement that no replica has", c.Wait())
 	}
 	reload("")
 	wantDone(t, "the commit", c)
