@@ -37,9 +37,11 @@ type alarmClock struct {
 	wake  chan struct{} // capacity 1
 	slots chan struct{} // one for each handler that runs
 
-	foreign int // due alarms of unknown classes at the last look; run's
+	foreign int             // due alarms of unknown classes at the last look; run's
+	seen    <-chan struct{} // that of the shards at the last look; run's
 
 	mu       sync.Mutex
+	moves    int                       // how often the shards have changed
 	next     int64                     // Unix ms at which run looks again by itself
 	running  map[store.Object]bool     //
 	deferred map[store.Object]deferral // after failures that do not count
@@ -48,6 +50,7 @@ type alarmClock struct {
 type deferral struct {
 	until time.Time
 	n     int
+	moved bool // the object was not held here: worth nothing once the shards have changed
 }
 
 func newAlarmClock(rt *Runtime) *alarmClock {
@@ -80,6 +83,10 @@ func (a *alarmClock) run() {
 	defer timer.Stop()
 	for {
 		shards, changed := a.shards()
+		if changed != a.seen {
+			a.seen = changed
+			a.shardsChanged()
+		}
 		wait := alarmPoll
 		if changed == nil || len(shards) > 0 { // no shards would mean all to the engine
 			wait = a.look(shards)
@@ -103,6 +110,18 @@ func (a *alarmClock) shards() ([]uint32, <-chan struct{}) {
 		return p.Shards()
 	}
 	return nil, nil
+}
+
+// shardsChanged forgets failures for want of a shard: it may have come back.
+func (a *alarmClock) shardsChanged() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.moves++
+	for o, def := range a.deferred {
+		if def.moved {
+			delete(a.deferred, o)
+		}
+	}
 }
 
 // look starts what is due in the given shards and returns how long nothing will be.
@@ -157,8 +176,9 @@ func (a *alarmClock) look(shards []uint32) time.Duration {
 		}
 		a.mu.Lock()
 		a.running[d.Object] = true
+		moves := a.moves
 		a.mu.Unlock()
-		rt.goFunc(func() { a.fire(n, d) })
+		rt.goFunc(func() { a.fire(n, d, moves) })
 	}
 	if foreign > a.foreign {
 		a.foreign = foreign // look again, past them
@@ -180,10 +200,10 @@ func (a *alarmClock) namespaceOf(o store.Object) *namespace {
 	return nil
 }
 
-// fire runs one object's alarm and notes how that went.
-func (a *alarmClock) fire(n *namespace, d store.Due) {
+// fire runs one object's alarm, found after so many moves, and notes how that went.
+func (a *alarmClock) fire(n *namespace, d store.Due, moves int) {
 	infra := error(errExited) // unless runAlarm returns: the handler's goroutine exited
-	defer func() { a.settle(d, infra) }()
+	defer func() { a.settle(d, infra, moves) }()
 	infra = a.rt.runAlarm(n, d.Object.ID)
 }
 
@@ -194,21 +214,23 @@ func (a *alarmClock) forget(o store.Object) {
 	a.mu.Unlock()
 }
 
-func (a *alarmClock) settle(d store.Due, infra error) {
+func (a *alarmClock) settle(d store.Due, infra error, moves int) {
+	moved := errors.Is(infra, ErrNotOwner)
 	a.mu.Lock()
 	delete(a.running, d.Object)
-	if infra == nil {
+	switch {
+	case infra == nil, moved && moves != a.moves:
 		delete(a.deferred, d.Object)
-	} else {
+	default:
 		def := a.deferred[d.Object]
 		def.until = a.rt.now().Add(alarmDelay << min(def.n, infraShift))
-		def.n++
+		def.n, def.moved = def.n+1, moved
 		a.deferred[d.Object] = def
 	}
 	a.mu.Unlock()
 	<-a.slots
 	a.poke()
-	if infra != nil && a.rt.drain.Err() == nil && !errors.Is(infra, ErrNotOwner) { // the node that holds the object now runs it
+	if infra != nil && a.rt.drain.Err() == nil && !moved { // the node that holds the object now runs it
 		a.rt.log.Warn("alarm could not run, it will be tried again", "object", d.Object.String(), "error", infra)
 	}
 }

@@ -586,6 +586,45 @@ func TestAlarmOfALostLeaseIsNotCounted(t *testing.T) {
 	})
 }
 
+// An alarm that was sent away because nobody knew of its shard starts at once when that has
+// come back, however often it was sent away, and also if it is sent away only then.
+func TestAlarmOfAShardThatComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fired atomic.Int64
+		h := &hooks{alarm: func(context.Context, *Obj, durable.AlarmInfo) error { fired.Add(1); return nil }}
+		w := newTown(t, h, nil, "a", "b")
+		w.giveAll("a")
+		a := w.nodes["a"]
+		shard := shardOfStub(a.obj("x"))
+		lost := func(err error) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.lost = err
+		}
+		for n, late := range []bool{false, true} {
+			must(t, t.Context(), a.obj("x"), func(ctx context.Context, o *Obj) error {
+				return o.st.Storage().SetAlarm(ctx, o.st.Now().Add(10*time.Second))
+			})
+			w.takeAway(shard, true)
+			w.give(shard, "a")
+			lost(errors.New("on its way"))
+			goOn := func() {}
+			if late {
+				goOn = a.hesitate()
+			}
+			sleep(25 * time.Second)
+			lost(nil)
+			w.give(shard, "a")
+			synctest.Wait()
+			goOn()
+			synctest.Wait()
+			if got := fired.Load(); got != int64(n+1) {
+				t.Fatalf("sent away late: %t: alarm ran %d times once its shard had come back, want once", late, got-int64(n))
+			}
+		}
+	})
+}
+
 // Each node's changes reach the other's quota, and freed space too.
 func TestQuotaIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
