@@ -58,6 +58,11 @@ func (c *CalendarChange) check() error {
 	if err := checkLength("displayName", c.DisplayName.Value, 255); err != nil {
 		return err
 	}
+	for _, f := range []struct{ name, value string }{{"displayName", c.DisplayName.Value}, {"category", c.Category.Value}} {
+		if err := checkCharacters(f.name, f.value); err != nil {
+			return err
+		}
+	}
 	if err := checkColor(&c.Color.Value); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package calendar
 
 import (
+	"cmp"
 	"fmt"
 	"net/mail"
 	"regexp"
@@ -44,10 +45,19 @@ func (c *EventChange) check(known ...*Event) error {
 		name string
 		opt  *Opt[string]
 		max  int
+		of   func(*Event) string
 	}{
-		{"title", &c.Title, maxTitle}, {"description", &c.Description, maxText}, {"location", &c.Location, maxTitle},
+		{"title", &c.Title, maxTitle, func(e *Event) string { return e.Title }},
+		{"description", &c.Description, maxText, func(e *Event) string { return e.Description }},
+		{"location", &c.Location, maxTitle, func(e *Event) string { return e.Location }},
 	} {
 		if err := checkLength(f.name, f.opt.Value, f.max); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(known, func(e *Event) bool { return f.of(e) == f.opt.Value }) {
+			continue
+		}
+		if err := checkCharacters(f.name, f.opt.Value); err != nil {
 			return err
 		}
 	}
@@ -65,7 +75,7 @@ func (c *EventChange) check(known ...*Event) error {
 	if err := checkColor(&c.Color.Value); err != nil {
 		return err
 	}
-	if err := checkADHDCategory("adhdCategory", c.ADHDCategory.Value); err != nil {
+	if err := cmp.Or(checkADHDCategory("adhdCategory", c.ADHDCategory.Value), checkCharacters("adhdCategory", c.ADHDCategory.Value)); err != nil {
 		return err
 	}
 	if err := checkNumber("focusPriority", c.Focus.Value, 10); err != nil {
@@ -74,10 +84,10 @@ func (c *EventChange) check(known ...*Event) error {
 	if err := checkNumber("energyLevel", c.Energy.Value, 5); err != nil {
 		return err
 	}
-	if err := checkList("categories", c.Categories.Value); err != nil {
+	if err := checkList("categories", c.Categories.Value, known, func(e *Event) []string { return e.Categories }); err != nil {
 		return err
 	}
-	if err := checkList("relatedTasks", c.RelatedTasks.Value); err != nil {
+	if err := checkList("relatedTasks", c.RelatedTasks.Value, known, func(e *Event) []string { return e.RelatedTasks }); err != nil {
 		return err
 	}
 	if err := checkParticipants(c.Participants.Value, known); err != nil {
@@ -95,6 +105,19 @@ func (c *EventChange) check(known ...*Event) error {
 func checkLength(field, s string, limit int) error {
 	if len(s) > limit {
 		return invalid(field, "%d bytes are too long; send at most %d.", len(s), limit)
+	}
+	return nil
+}
+
+// checkCharacters refuses what iCalendar and XML have no place for, and writing would leave
+// out: control characters but for tabs and line breaks.
+func checkCharacters(field, s string) error {
+	for i, r := range s {
+		switch {
+		case r == '\t', r == '\n', r == '\r' && strings.HasPrefix(s[i:], "\r\n"):
+		case r < ' ', r == 0x7f, r == 0xfffe, r == 0xffff:
+			return invalid(field, "the character %U can't be stored; send the text without it. Tabs and line breaks may stay.", r)
+		}
 	}
 	return nil
 }
@@ -127,15 +150,21 @@ func checkADHDCategory(field, s string) error {
 		clip(s, 60), strings.Join(adhdCategories, ", "), "focus")
 }
 
-func checkList(field string, list []string) error {
+func checkList(field string, list []string, known []*Event, of func(*Event) []string) error {
 	if len(list) > maxItems {
 		return invalid(field, "%d entries are too many; send at most %d.", len(list), maxItems)
 	}
-	for _, s := range list {
+	for i, s := range list {
 		if strings.TrimSpace(s) == "" {
 			return invalid(field, "an entry is empty; leave it out, or send [] to clear the list.")
 		}
 		if err := checkLength(field, s, maxTitle); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(known, func(e *Event) bool { return slices.Contains(of(e), s) }) {
+			continue
+		}
+		if err := checkCharacters(fmt.Sprintf("%s[%d]", field, i), s); err != nil {
 			return err
 		}
 	}
@@ -164,6 +193,12 @@ func checkParticipants(list []Participant, known []*Event) error {
 		seen[addressKey(p.Email)] = true
 		if err := checkLength(field+".name", p.Name, maxTitle); err != nil {
 			return err
+		}
+		named := func(other Participant) bool { return other.Name == p.Name }
+		if !slices.ContainsFunc(known, func(e *Event) bool { return slices.ContainsFunc(e.Participants, named) }) {
+			if err := checkCharacters(field+".name", p.Name); err != nil {
+				return err
+			}
 		}
 		if err := checkWord(field+".status", &p.Status, answers); err != nil {
 			return err

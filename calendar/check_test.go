@@ -46,6 +46,18 @@ func TestInvalid(t *testing.T) {
 		{`{` + ok + `,"recurrenceRule":{"frequency":"monthly","byMonthDay":[32]}}`, "recurrenceRule.byMonthDay:"},
 		{`{` + ok + `,"recurrenceRule":{"frequency":"daily","until":"soon"}}`, "recurrenceRule.until:"},
 		{`{` + ok + `,"recurrenceRule":{"frequency":"yearly","byMonth":[2],"byMonthDay":[30],"count":1,"exDates":["2026-03-10T09:00"]}}`, "recurrenceRule: the series has no occurrence"},
+		{`{` + ok + `,"recurrenceRule":{"frequency":"weekly","count":4,"exDates":["2026-03-17","2026-03-18"]}}`, `recurrenceRule.exDates: "2026-03-18" is no occurrence of the series; send dates or times of its occurrences, such as 2026-03-10T09:00:00Z`},
+		{`{` + ok + `,"recurrenceRule":{"frequency":"weekly","count":4,"exDates":["2026-03-17T10:00"]}}`, `recurrenceRule.exDates: "2026-03-17T10:00" is no occurrence`},
+		{`{` + ok + `,"recurrenceRule":{"frequency":"weekly","until":"2026-03-24","exDates":["2026-03-31"]}}`, `recurrenceRule.exDates: "2026-03-31" is no occurrence`},
+		{`{"title":"a\u0007b","start":"2026-03-10"}`, "title: the character U+0007 can't be stored; send the text without it"},
+		{`{` + ok + `,"description":"a\n\u0000b"}`, "description: the character U+0000"},
+		{`{` + ok + `,"description":"a\rb"}`, "description: the character U+000D"},
+		{`{` + ok + `,"location":"\u007f"}`, "location: the character U+007F"},
+		{`{` + ok + `,"location":"\uffff"}`, "location: the character U+FFFF"},
+		{`{` + ok + `,"adhdCategory":"a\fb"}`, "adhdCategory: the character U+000C"},
+		{`{` + ok + `,"categories":["a","b\u001b"]}`, "categories[1]: the character U+001B"},
+		{`{` + ok + `,"relatedTasks":["\bx"]}`, "relatedTasks[0]: the character U+0008"},
+		{`{` + ok + `,"participants":[{"email":"a@b.cd","name":"A\u0001"}]}`, "participants[0].name: the character U+0001"},
 	} {
 		b := newTestbed(t, nil)
 		var c calendar.EventChange
@@ -59,6 +71,37 @@ func TestInvalid(t *testing.T) {
 		}
 		if n := len(b.server.names("personal")); n != 0 {
 			t.Errorf("CreateEvent(%s) stored something", tt.json)
+		}
+	}
+}
+
+// Texts may have tabs and lines, and come back as they were sent, but for the carriage return.
+func TestTextsWithLines(t *testing.T) {
+	b := newTestbed(t, nil)
+	text := "a\tb\nc\r\nd\u00a0\u0085é"
+	made, err := b.CreateEvent(t.Context(), "", calendar.EventChange{Title: calendar.To("T"), Start: calendar.To("2026-03-10"),
+		Description: calendar.To(text), Location: calendar.To(text)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.ReplaceAll(text, "\r\n", "\n")
+	if e := made.Event; e.Description != want || e.Location != want {
+		t.Errorf("description %q, location %q, want %q", e.Description, e.Location, want)
+	}
+}
+
+func TestCalendarNamesWithControlCharacters(t *testing.T) {
+	b := newTestbed(t, nil)
+	for want, c := range map[string]calendar.CalendarChange{
+		"displayName: the character U+0007": {DisplayName: calendar.To("a\u0007b")},
+		"category: the character U+000C":    {DisplayName: calendar.To("a"), Category: calendar.To("a\fb")},
+	} {
+		_, err := b.CreateCalendar(t.Context(), c)
+		if !errors.Is(err, calendar.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("CreateCalendar = %v, want an ErrInvalid with %q", err, want)
+		}
+		if _, err = b.UpdateCalendar(t.Context(), "personal", c); !errors.Is(err, calendar.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("UpdateCalendar = %v, want an ErrInvalid with %q", err, want)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // setRecurrence writes a rule, or takes one away. was is what the caller may have read: what
 // of it is sent back stays as the event's move has left it. What was said about occurrences
 // that the event does not have any more goes: an override that stays would be shown as one
-// more occurrence.
+// more occurrence. An exception that the caller adds has to be one of an occurrence.
 // Local times among the exceptions are read in the zone read.
 func setRecurrence(cal *ical.Calendar, comp *ical.Component, r, was *Recurrence, zone, read *time.Location) error {
 	if r == nil {
@@ -47,10 +47,23 @@ func setRecurrence(cal *ical.Calendar, comp *ical.Component, r, was *Recurrence,
 	}
 	if r.ExDates != nil && (was == nil || !slices.Equal(r.ExDates, was.ExDates)) {
 		comp.Remove("EXDATE")
+		had := make(map[ical.Time]bool)
+		if was != nil {
+			for _, s := range was.ExDates {
+				if t, err := exDate(s, start, read, cal); err == nil {
+					had[t] = true
+				}
+			}
+		}
+		makes := maker(cal, comp, zone)
 		for _, s := range r.ExDates {
 			t, err := exDate(s, start, read, cal)
 			if err != nil {
 				return err
+			}
+			if ok, err := makes(t); !ok && err == nil && !had[t] {
+				return invalid("recurrenceRule.exDates", "%q is no occurrence of the series; send dates or times of its occurrences, such as %s, or leave it out.",
+					clip(s, 60), recurrenceID(cal, start, zone))
 			}
 			p := ical.NewProperty("EXDATE", "")
 			p.SetTime(t)
@@ -186,18 +199,7 @@ func exDate(s string, start ical.Time, zone *time.Location, cal *ical.Calendar) 
 // occurrences that its rule does not make.
 func pruneOverrides(cal *ical.Calendar, comp *ical.Component, zone *time.Location) error {
 	uid := comp.Text("UID")
-	set := ical.NewObject(alone(cal, comp, "EXDATE"), zone)
-	recurs := comp.Property("RRULE") != nil || comp.Property("RDATE") != nil
-	has := func(t ical.Time) (bool, error) {
-		if !recurs {
-			return false, nil
-		}
-		_, err := set.Occurrence(uid, t)
-		if errors.Is(err, ical.ErrNoOccurrence) {
-			return false, nil
-		}
-		return true, err
-	}
+	has := maker(cal, comp, zone)
 	for _, c := range overrides(cal, uid) {
 		id, err := c.Time("RECURRENCE-ID")
 		if err != nil {
@@ -220,6 +222,24 @@ func pruneOverrides(cal *ical.Calendar, comp *ical.Component, zone *time.Locatio
 		writeTimes(comp, p, times, kept)
 	}
 	return nil
+}
+
+// maker returns a function that says whether comp's series, its exceptions aside, has an
+// occurrence with this original start.
+func maker(cal *ical.Calendar, comp *ical.Component, zone *time.Location) func(ical.Time) (bool, error) {
+	uid := comp.Text("UID")
+	set := ical.NewObject(alone(cal, comp, "EXDATE"), zone)
+	recurs := comp.Property("RRULE") != nil || comp.Property("RDATE") != nil
+	return func(t ical.Time) (bool, error) {
+		if !recurs {
+			return false, nil
+		}
+		_, err := set.Occurrence(uid, t)
+		if errors.Is(err, ical.ErrNoOccurrence) {
+			return false, nil
+		}
+		return true, err
+	}
 }
 
 // alone is a calendar with one component of another, less some properties, and the zones

@@ -140,6 +140,61 @@ func sameRule(t *testing.T, data, want string) bool {
 	return cmp.Equal(strings.Split(got, ";"), strings.Split(want, ";"), sortLines)
 }
 
+// Exceptions that stand in an event and hit nothing may be sent back, with others too; new
+// ones have to hit.
+func TestExceptionsSentBack(t *testing.T) {
+	data := event("a", ":20260302T090000Z", "RRULE:FREQ=WEEKLY;COUNT=5", "EXDATE:20260303T090000Z,20260309T090000Z")
+	for _, tt := range []struct {
+		what, add string
+		count     int
+		bad       bool
+	}{
+		{"as they are", "", 5, false},
+		{"with another rule", "", 6, false},
+		{"with one more", "2026-03-16", 5, false},
+		{"with one that hits nothing", "2026-03-17", 5, true},
+	} {
+		b := newTestbed(t, nil)
+		b.server.put("personal", "a.ics", data)
+		rule := *b.list(t, year).Events[0].Recurrence
+		if len(rule.ExDates) != 2 {
+			t.Fatalf("exDates %q, want 2", rule.ExDates)
+		}
+		rule.Count = tt.count
+		if tt.add != "" {
+			rule.ExDates = append(rule.ExDates, tt.add)
+		}
+		_, err := b.UpdateEvent(t.Context(), "personal", "a", calendar.EventChange{Recurrence: calendar.To(&rule)}, calendar.Edit{})
+		if errors.Is(err, calendar.ErrInvalid) != tt.bad || (err != nil) != tt.bad {
+			t.Errorf("%s: UpdateEvent = %v, want refused %t", tt.what, err, tt.bad)
+		}
+		if tt.bad && b.server.data("personal", "a.ics") != data {
+			t.Errorf("%s: stored\n%s", tt.what, b.server.data("personal", "a.ics"))
+		}
+	}
+}
+
+// Control characters that another program wrote stay, also when they are sent back. (XML lets
+// only this one through.)
+func TestControlCharactersSentBack(t *testing.T) {
+	data := event("a", ":20260310T090000Z", "SUMMARY:a\u007fb", "LOCATION:\u007f[1m", "CATEGORIES:x\u007f")
+	b := newTestbed(t, nil)
+	b.server.put("personal", "a.ics", data)
+	e := b.list(t, year).Events[0]
+	if e.Title != "a\u007fb" || e.Location != "\u007f[1m" || !cmp.Equal(e.Categories, []string{"x\u007f"}) {
+		t.Fatalf("read %q, %q, %q", e.Title, e.Location, e.Categories)
+	}
+	added, removed := b.changed(t, data, calendar.EventChange{Title: calendar.To(e.Title), Location: calendar.To(e.Location),
+		Categories: calendar.To(e.Categories), Description: calendar.To("new")})
+	if diff := cmp.Diff([]string{"DESCRIPTION:new"}, added); diff != "" || len(removed) != 0 {
+		t.Errorf("removed %q, added (-want +got):\n%s", removed, diff)
+	}
+	_, err := b.UpdateEvent(t.Context(), "personal", "a", calendar.EventChange{Title: calendar.To("a\u007fbc")}, calendar.Edit{})
+	if !errors.Is(err, calendar.ErrInvalid) {
+		t.Errorf("UpdateEvent with a new title = %v, want ErrInvalid", err)
+	}
+}
+
 // What other programs wrote may be sent back, though nobody would be let write it.
 func TestListsSentBack(t *testing.T) {
 	data := event("a", ":20260310T090000Z", "ATTENDEE:urn:uuid:room-1", "ATTENDEE;CN=B:mailto:bob@example.org", "ATTENDEE;CN=Bob:mailto:bob@example.org",
