@@ -1,7 +1,10 @@
 package calmcp
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/perdure/perdure/durable"
@@ -56,4 +59,23 @@ func NoteCalls(h *Handler, session string) {
 	for _, p := range posts {
 		l.noteCalls(p)
 	}
+}
+
+// LeaveStreams puts n sessions of HTTP+SSE into a user's index that are not there any more,
+// each with two long subscriptions.
+func LeaveStreams(ctx context.Context, stub *durable.Stub, n int) error {
+	for i := range n {
+		err := durabletest.Run(ctx, stub, func(ctx context.Context, st *durable.State, u *mcpUser) error {
+			id := fmt.Sprintf("%0*d", idLength, i)
+			_, err := u.Enter(ctx, entry{id, sessionEntry{st.Now().UnixMilli(), true}, n + 1})
+			for j := range 2 {
+				err = cmp.Or(err, u.Watch(ctx, watch{id, strings.Repeat(fmt.Sprint(j), 1000)}))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

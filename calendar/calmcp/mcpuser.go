@@ -101,18 +101,22 @@ const (
 	streamGone = 3 * time.Hour
 )
 
+// leaveMax is how many sessions one Enter takes out of the index: with all that they have
+// subscribed to, more might be more than one turn may delete. The next Enter goes on.
+const leaveMax = 32
+
 // Enter enters a session, or notes that it was used. It returns those that are out of the
 // index now, for lack of room or because they seem to be gone: the caller ends them.
 func (u *mcpUser) Enter(ctx context.Context, e entry) (ended []string, err error) {
 	for id, s := range u.sessions {
-		if s.Stream && id != e.Session && s.Used < e.Entry.Used-streamGone.Milliseconds() {
+		if len(ended) < leaveMax && s.Stream && id != e.Session && s.Used < e.Entry.Used-streamGone.Milliseconds() {
 			ended = append(ended, id)
 		}
 	}
 	s := u.sessions[e.Session]
 	if s == nil {
 		if over := len(u.sessions) - len(ended) - max(e.Max, 1) + 1; over > 0 {
-			ended = append(ended, u.oldest(over, ended)...)
+			ended = append(ended, u.oldest(min(over, leaveMax-len(ended)), ended)...)
 		}
 		s = &userSession{uris: map[string]struct{}{}}
 	}

@@ -681,6 +681,31 @@ func TestCallWithoutClientWorks(t *testing.T) {
 	wantEvent(t, stream.next(), updated("test://a"))
 }
 
+// However much a crash has left in the index, it keeps nobody from beginning a session: it
+// goes in steps that fit into a turn.
+func TestManyStreamsThatCrashed(t *testing.T) {
+	w := newWorld(t, func(_ *calmcp.HandlerOptions, o *durable.Options) { o.Limits.TurnBytes = 256 << 10 })
+	user := w.rt.Namespace(calmcp.UserClass).Named("ann")
+	if err := calmcp.LeaveStreams(t.Context(), user, 200); err != nil { // 400 KiB of keys
+		t.Fatal(err)
+	}
+	w.rt.Advance(4 * time.Hour)
+	for want := 200; want > 0; {
+		want = max(want-32, 0)
+		w.connect("ann", "2025-11-25")
+		index, err := calmcp.Index(t.Context(), user)
+		left := 0
+		for _, id := range index {
+			if strings.HasPrefix(id, "0000") {
+				left++
+			}
+		}
+		if err != nil || left != want {
+			t.Fatalf("%d of the old sessions are left, %v; want %d", left, err, want)
+		}
+	}
+}
+
 // What a crash leaves of HTTP+SSE in the index does not stay for ever, and takes no room.
 func TestStreamsThatCrashed(t *testing.T) {
 	w := newWorld(t, func(o *calmcp.HandlerOptions, _ *durable.Options) { o.MaxSessions = 3 })
