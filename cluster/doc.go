@@ -21,6 +21,8 @@
 // one meanwhile, the database refuses. The owner counts the same length from
 // before it sent that renewal, less a margin for clocks that run apart.
 //
+// A process that holds everything has the same lease without being a node: [Alone].
+//
 // # The core
 //
 // [Core] takes all these decisions and does nothing else: no clock, no goroutine,

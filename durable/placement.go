@@ -34,7 +34,7 @@ type Placement interface {
 	Missed(o store.Object, p *Place, err error)
 
 	// Shards returns the shards that are held here and not being given up, and a channel
-	// that is closed when that changes. Their alarms run here.
+	// that is closed when that changes. Their alarms run here. Nil and nil: all, for good.
 	Shards() (held []uint32, changed <-chan struct{})
 }
 

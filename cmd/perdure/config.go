@@ -324,9 +324,13 @@ func (cfg *config) start(st store.Store, exist []string, bindings map[string]str
 			present = append(present, c)
 		}
 	}
+	placement := cfg.placement
+	if alone, ok := st.(aloneStore); ok {
+		placement = alone.placement
+	}
 	return durable.Open(st, &durable.Options{
 		Classes: present, Bindings: bindings, Vars: cfg.objectVars(), Logger: log,
-		Limits: durable.Limits{NamespaceBytes: cfg.wrangler.Quota}, Placement: cfg.placement,
+		Limits: durable.Limits{NamespaceBytes: cfg.wrangler.Quota}, Placement: placement,
 	})
 }
 

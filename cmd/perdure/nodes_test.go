@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -196,6 +197,53 @@ func TestNodes(t *testing.T) {
 			t.Errorf("exit status = %d: %s", code, p.stderr)
 		}
 	})
+}
+
+// TestAloneAfterAPause: a process that was stopped while another one took its databases
+// over answers nothing any more, and ends as with a broken store.
+func TestAloneAfterAPause(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for a lease")
+	}
+	store := pgtest.Shared(t).Database(t)
+	dir := t.TempDir()
+	write(t, dir, "wrangler.toml", seedConfig)
+	p := start(t, dir, nil, append(serveArgs, "--store", store)...)
+	if code, body := p.do("PUT", "/objects/CALENDARS/a/calendars", "[1]"); code != 200 {
+		t.Fatalf("PUT = %d %s", code, body)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	var late sync.WaitGroup
+	for range 8 { // they wait in front of it
+		late.Go(func() {
+			resp, err := http.Get(p.base + "/objects/CALENDARS/a/calendars")
+			if err != nil {
+				return // it had ended
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode < 500 {
+				t.Errorf("GET from the process that was stopped = %d, want an error of the server", resp.StatusCode)
+			}
+		})
+	}
+	dir = t.TempDir()
+	write(t, dir, "wrangler.toml", seedConfig)
+	other := start(t, dir, nil, append(serveArgs, "--store", store)...)
+	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	late.Wait()
+	if code := p.wait(); code == 0 || !strings.Contains(p.stderr.String(), "taken the shards over") {
+		t.Errorf("exit status = %d: %s, want a failure and why", code, p.stderr)
+	}
+	if code, body := other.do("GET", "/objects/CALENDARS/a/calendars", ""); code != 200 {
+		t.Errorf("GET from the process that took over = %d %s", code, body)
+	}
+	if code := other.stop(); code != 0 {
+		t.Errorf("exit status of the process that took over = %d: %s", code, other.stderr)
+	}
 }
 
 // load makes sessions through some nodes until it is ended.

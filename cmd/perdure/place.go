@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/perdure/perdure/calendar/accounts"
+	"github.com/perdure/perdure/cluster"
 	"github.com/perdure/perdure/store"
 	"github.com/perdure/perdure/store/memstore"
 	"github.com/perdure/perdure/store/pebblestore"
@@ -132,11 +133,17 @@ func (p place) openAlone(ctx context.Context, log *slog.Logger) (store.Store, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, openPatience)
 	defer cancel()
-	st, err := pgstore.Open(ctx, p.databases, &pgstore.Options{Standalone: true, Logger: log})
+	st, placement, err := cluster.OpenAlone(ctx, p.databases, &pgstore.Options{Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	return st, nil
+	return aloneStore{st, placement}, nil
+}
+
+// aloneStore is databases that this process holds alone, and by what it knows that it still does.
+type aloneStore struct {
+	*pgstore.Store
+	placement *cluster.Alone
 }
 
 // key returns the key that credentials are sealed under, made when first needed.

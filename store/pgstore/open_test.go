@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,8 +169,18 @@ func TestStandaloneInUse(t *testing.T) {
 	server := pgtest.Shared(t)
 	dsn := server.Database(t)
 	lease := Options{Lease: 2 * time.Second}
-	first := openAlone(t, lease, dsn)
+	var begun, renewed atomic.Int64
 	opts := lease
+	opts.Renewing = func(database int) func() {
+		begun.Add(1)
+		return func() { renewed.Add(1) }
+	}
+	first := openAlone(t, opts, dsn)
+	if renewed.Load() < 1 {
+		t.Error("the lease that Open begins with was not told")
+	}
+	until(t, "a renewal is told", func() bool { return renewed.Load() > 1 })
+	opts = lease
 	opts.Standalone = true
 	if err := wantOpen(t, "held by node standalone", &opts, dsn); !errors.Is(err, store.ErrInUse) {
 		t.Errorf("Open = %v, want ErrInUse", err)
@@ -188,7 +199,11 @@ func TestStandaloneInUse(t *testing.T) {
 		t.Errorf("Wait() of the process whose lease ran out = %v, want ErrRefused", err)
 	}
 	// When it wakes it finds out, and nothing more is read from it.
+	sent, told := begun.Load(), renewed.Load()
 	first.alone.keepOnce(ctx, first.dbs[0], first.alone.nodes[0])
+	if begun.Load() != sent+1 || renewed.Load() != told {
+		t.Errorf("a renewal that failed: %d begun, %d told, want 1 and 0", begun.Load()-sent, renewed.Load()-told)
+	}
 	if _, err := first.Load(ctx, o); !errors.Is(err, store.ErrBroken) {
 		t.Errorf("Load of that process = %v, want ErrBroken", err)
 	}

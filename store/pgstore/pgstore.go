@@ -57,9 +57,15 @@ type Options struct {
 	// returns store.ErrInUse if another process holds some. If another process has taken
 	// the lease, which it may when that has not been renewed in time, the store is broken.
 	// Commits are refused from the moment on; that what is read is out of date is noticed
-	// with the next renewal only: for more than one process there is package cluster.
+	// with the next renewal only, or by who looks when the last one was: see Renewing.
 	// Without Standalone no shard is held until Hold says so.
 	Standalone bool
+
+	// Renewing is called, with Standalone, before a renewal of the lease on a database is
+	// sent, by the database's index, and the function that it returns when that has
+	// succeeded. The lease that Open begins with counts as one. Package cluster's Alone
+	// measures with it how long what has been read may be answered. Default: nobody is told.
+	Renewing func(database int) (renewed func())
 
 	// Lease is how long a node's hold on its shards lasts without renewal. Default 10 s,
 	// at least 500 ms. PostgreSQL's timeouts are set below it. It should be the same on
@@ -128,6 +134,9 @@ func (o *Options) complete() (Options, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Renewing == nil {
+		c.Renewing = func(int) func() { return func() {} }
 	}
 	if c.Lost == nil {
 		c.Lost = func(uint32, int64) {}

@@ -27,6 +27,7 @@ func (s *Store) startAlone(ctx context.Context) error {
 			cancel()
 			return err
 		}
+		renewed := s.opts.Renewing(d.index)
 		n, err := d.Register(ctx, "standalone", "", nil)
 		if err != nil {
 			cancel()
@@ -38,6 +39,7 @@ func (s *Store) startAlone(ctx context.Context) error {
 			cancel()
 			return err
 		}
+		renewed()
 		done := make(chan struct{})
 		a.done = append(a.done, done)
 		go func() {
@@ -147,14 +149,17 @@ func (a *standalone) keep(ctx context.Context, d *Database, me int64) {
 // keepOnce renews a lease. Others may take the shards when it has run out: then the store
 // is broken, since what has been read of it may be out of date.
 func (a *standalone) keepOnce(ctx context.Context, d *Database, me int64) (goOn bool) {
+	renewed := a.s.opts.Renewing(d.index)
 	_, err := d.Renew(ctx, me, nil, 1<<62)
 	switch {
+	case err == nil:
+		renewed()
 	case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
 		return false
 	case errors.Is(err, ErrEnded):
 		a.s.fail(fmt.Errorf("%s: another process has taken the shards over", d))
 		return false
-	case err != nil:
+	default:
 		a.s.log.Warn("lease not renewed", "err", err)
 	}
 	return true
