@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -19,19 +18,19 @@ var settings = []string{"shared_buffers=512MB", "max_wal_size=4GB"}
 // objects is how many objects the benchmarks use.
 const objects = 256
 
-// nodes starts n nodes on a new database and returns when each holds its part of the shards.
-func nodes(b *testing.B, server *pgtest.Server, n int) []*process {
+// nodes starts n nodes on a new database and returns when each holds its part of the
+// shards; owners says on which node each object is.
+func nodes(b *testing.B, server *pgtest.Server, n int) (all []*process, owners []string) {
 	dsn := server.Database(b)
-	all := make([]*process, n)
+	all = make([]*process, n)
 	for i := range all {
 		all[i] = start(b, dsn)
 	}
-	settle(b, all)
-	return all
+	return all, settle(b, all)
 }
 
 // settle returns when objects are on all nodes, and where they are is the same several times on end.
-func settle(b *testing.B, all []*process) {
+func settle(b *testing.B, all []*process) []string {
 	var last []string
 	for same, until := 0, time.Now().Add(time.Minute); same < 4; same++ {
 		var at []string
@@ -47,20 +46,44 @@ func settle(b *testing.B, all []*process) {
 		}
 		time.Sleep(250 * time.Millisecond)
 	}
+	return last
 }
 
 // BenchmarkIncrements has clients, spread over the nodes, increment an object of their own
-// each. Objects are where their shard is, so that of n nodes' calls all but one in n go to
-// another node. Beside it, taking turns: a grouped statement for the same number of
-// clients and nothing else (what PostgreSQL can do at best), and one transaction for
-// each increment.
+// each: of the objects on their node (owner), or of any (any), so that of n nodes' calls all
+// but one in n go to another node. Beside it, taking turns: a grouped statement for the
+// same number of clients and nothing else (what PostgreSQL can do at best), and one
+// transaction for each increment.
 func BenchmarkIncrements(b *testing.B) {
 	server := pgtest.New(b, settings...)
 	for _, n := range []int{1, 2, 3} {
+		all, owners := nodes(b, server, n)
 		for _, clients := range []int{64, 256} {
-			b.Run(fmt.Sprintf("nodes=%d/clients=%d", n, clients), func(b *testing.B) { increments(b, server, n, clients) })
+			for _, at := range []string{"owner", "any"} {
+				if n > 1 || at == "owner" {
+					b.Run(fmt.Sprintf("nodes=%d/clients=%d/at=%s", n, clients, at), func(b *testing.B) {
+						increments(b, server, all, share(all, owners[:clients], at == "owner"), clients)
+					})
+				}
+			}
+		}
+		for _, p := range all {
+			p.leave(b)
 		}
 	}
+}
+
+// share gives each node its part of the objects.
+func share(all []*process, owners []string, own bool) [][]int {
+	parts := make([][]int, len(all))
+	for i, owner := range owners {
+		at := i % len(all)
+		if own {
+			at = slices.IndexFunc(all, func(p *process) bool { return p.name == owner })
+		}
+		parts[at] = append(parts[at], i)
+	}
+	return parts
 }
 
 const (
@@ -68,22 +91,17 @@ const (
 	turn  = time.Second
 )
 
-func increments(b *testing.B, server *pgtest.Server, n, clients int) {
-	all := nodes(b, server, n)
+func increments(b *testing.B, server *pgtest.Server, all []*process, parts [][]int, clients int) {
 	floor := newFloor(b, server)
 	ours := func() (total float64) {
-		parts := make([]float64, n)
+		done := make([]float64, len(all))
 		var wg sync.WaitGroup
 		for i, p := range all {
-			first, end := clients*i/n, clients*(i+1)/n
-			wg.Go(func() {
-				order, _ := json.Marshal(load{First: first, Clients: end - first, Time: turn})
-				parts[i] = p.number(b, "/load", url.Values{"order": {string(order)}})
-			})
+			wg.Go(func() { done[i] = p.run(b, load{parts[i], turn}) })
 		}
 		wg.Wait()
-		for _, part := range parts {
-			total += part
+		for _, n := range done {
+			total += n
 		}
 		return total / turn.Seconds()
 	}
@@ -124,9 +142,8 @@ func median(all []float64) float64 {
 // from another: what a forwarded call costs more.
 func BenchmarkForward(b *testing.B) {
 	const calls = 2000
-	all := nodes(b, pgtest.New(b, settings...), 2)
-	at := all[0].ask(b, "/where", url.Values{"i": {"0"}})
-	own := slices.IndexFunc(all, func(p *process) bool { return p.name == at })
+	all, owners := nodes(b, pgtest.New(b, settings...), 2)
+	own := slices.IndexFunc(all, func(p *process) bool { return p.name == owners[0] })
 	form := url.Values{"i": {"0"}, "n": {strconv.Itoa(calls)}}
 	var here, there []float64
 	for range turns {
@@ -141,13 +158,10 @@ func BenchmarkForward(b *testing.B) {
 // BenchmarkDrain ends one of three nodes while 64 clients of the other two go on, none of
 // whom may see an error, and measures how long its 341 or so of 1,024 shards take.
 func BenchmarkDrain(b *testing.B) {
-	all := nodes(b, pgtest.New(b, settings...), 3)
+	all, owners := nodes(b, pgtest.New(b, settings...), 3)
 	var wg sync.WaitGroup
-	for i, p := range all[:2] {
-		wg.Go(func() {
-			order, _ := json.Marshal(load{First: 32 * i, Clients: 32, Time: 10 * time.Second})
-			p.number(b, "/load", url.Values{"order": {string(order)}})
-		})
+	for i, part := range share(all[:2], owners[:64], false) {
+		wg.Go(func() { all[i].run(b, load{part, 10 * time.Second}) })
 	}
 	time.Sleep(time.Second)
 	took := all[2].leave(b)

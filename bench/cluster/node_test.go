@@ -57,11 +57,11 @@ func (c *Counter) Add(ctx context.Context, by int) (n int, err error) {
 // Where returns the node that the object is on.
 func (c *Counter) Where(context.Context) (string, error) { return c.st.Var("node"), nil }
 
-// load is a measurement that a node is asked for: Clients callers with an object of their
-// own each, First being the first's number, for as long as Time.
+// load is a measurement that a node is asked for: a client for each of these objects,
+// for as long as Time.
 type load struct {
-	First, Clients int
-	Time           time.Duration
+	Objects []int
+	Time    time.Duration
 }
 
 // serve is a node. It prints where it listens, and ends with SIGTERM.
@@ -129,9 +129,9 @@ func front(ns *durable.Namespace) http.Handler {
 		var failed atomic.Pointer[error]
 		var wg sync.WaitGroup
 		end := time.Now().Add(l.Time)
-		for i := range l.Clients {
+		for _, i := range l.Objects {
 			wg.Go(func() {
-				stub := counter(ns, l.First+i)
+				stub := counter(ns, i)
 				for time.Now().Before(end) && failed.Load() == nil {
 					if _, err := durable.Call(r.Context(), stub, (*Counter).Add, 1); err != nil {
 						failed.Store(&err)
@@ -216,6 +216,15 @@ func (p *process) ask(b *testing.B, path string, form url.Values) string {
 		b.Errorf("%s: %s %s %v", path, resp.Status, text, err)
 	}
 	return strings.TrimSpace(string(text))
+}
+
+// run has the node run a load and returns how many increments it did.
+func (p *process) run(b *testing.B, l load) float64 {
+	order, err := json.Marshal(l)
+	if err != nil {
+		b.Error(err)
+	}
+	return p.number(b, "/load", url.Values{"order": {string(order)}})
 }
 
 func (p *process) number(b *testing.B, path string, form url.Values) float64 {
