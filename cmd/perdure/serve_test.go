@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -260,7 +261,11 @@ func TestRefusedAtStart(t *testing.T) {
 			if c.config != "" {
 				write(t, dir, "wrangler.toml", c.config)
 			}
-			p := launch(t, dir, c.env, append([]string{"serve"}, c.args...)...)
+			args := append([]string{"serve"}, c.args...)
+			if !slices.Contains(args, "--addr") && !slices.ContainsFunc(c.env, func(v string) bool { return strings.HasPrefix(v, "PORT=") }) {
+				args = append(args, "--port", "0") // somebody may have the default one
+			}
+			p := launch(t, dir, c.env, args...)
 			<-p.ready()
 			if code := p.wait(); code != c.status || !strings.Contains(p.stderr.String(), c.want) {
 				t.Errorf("exit %d, %s; want exit %d and %q", code, p.stderr, c.status, c.want)
