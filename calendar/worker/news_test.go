@@ -84,10 +84,24 @@ func TestNewsCloses(t *testing.T) {
 	})
 }
 
+// quiet returns when nothing waits to be told.
+func (n *news) quiet() {
+	for {
+		n.mu.Lock()
+		working, done := n.working, n.done
+		n.mu.Unlock()
+		if !working {
+			return
+		}
+		<-done
+	}
+}
+
 // TestDAVChanges has ids of changes through /dav/ that are those which the service shows.
 func TestDAVChanges(t *testing.T) {
 	b := newBed(t, Options{})
 	ann, secret := b.add("ann")
+	b.news.quiet() // her first calendars have been told
 	told := make(chan calendar.Change, 100)
 	b.news.deliver = func(_ context.Context, from source, c calendar.Change) error {
 		if from == davClient {
