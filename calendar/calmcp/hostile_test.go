@@ -1,6 +1,7 @@
 package calmcp_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -82,18 +83,24 @@ func TestHostileText(t *testing.T) {
 		}
 	}
 
-	mark := cl.wire.String()
+	var said []byte // not the wire, which may still be told of earlier answers
 	for _, list := range []func() (any, error){
 		func() (any, error) { return cl.ListTools(ctx, nil) },
 		func() (any, error) { return cl.ListResources(ctx, nil) },
 		func() (any, error) { return cl.ListResourceTemplates(ctx, nil) },
 		func() (any, error) { return cl.ListPrompts(ctx, nil) },
 	} {
-		if _, err := list(); err != nil {
+		got, err := list()
+		if err != nil {
 			t.Fatal(err)
 		}
+		data, err := json.Marshal(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said = append(said, data...)
 	}
-	if said := strings.TrimPrefix(cl.wire.String(), mark); len(said) < 1000 || strings.Contains(said, "Lunch") || strings.Contains(said, "SYSTEM") {
+	if len(said) < 1000 || bytes.Contains(said, []byte("Lunch")) || bytes.Contains(said, []byte("SYSTEM")) {
 		t.Errorf("lists hold calendar text:\n%s", said)
 	}
 }
