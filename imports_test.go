@@ -16,7 +16,7 @@ var layers = []struct {
 	may []string
 	why string
 }{
-	{"cmd/perdure", []string{"calendar/", "durable", "durable/", "store", "store/", "wrangler", "cluster", "cluster/"}, "commands wire everything"},
+	{"cmd/perdure", []string{"calendar", "calendar/", "durable", "durable/", "store", "store/", "wrangler", "cluster", "cluster/"}, "commands wire everything"},
 	{"examples/", []string{"durable", "durable/durabletest", "store/pebblestore", "store/memstore"}, "examples show the library alone"},
 	{"e2e/", []string{"calendar/calmcp", "durable", "store/memstore"}, "programs for the suites of others"},
 	{"bench/", []string{"durable", "store", "store/", "cluster", "cluster/", "calendar", "calendar/"}, "what is measured"},

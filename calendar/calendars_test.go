@@ -3,6 +3,7 @@ package calendar_test
 import (
 	"errors"
 	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +151,9 @@ func TestSettings(t *testing.T) {
 	b.server.make("work")
 	for _, c := range []calendar.SettingsChange{
 		{TimeZone: calendar.To("Nowhere")}, {DefaultCalendar: calendar.To("nope")}, {HiddenCalendars: calendar.To([]string{"nope"})},
+		{Addresses: calendar.To([]string{"alice"})}, {Addresses: calendar.To([]string{"Alice <alice@example.org>"})},
+		{Addresses: calendar.To([]string{"a@b.cd", ""})}, {Addresses: calendar.To([]string{"a@b.cd\r\nX:y"})},
+		{Addresses: calendar.To([]string{strings.Repeat("a", 243) + "@example.org"})}, {Addresses: calendar.To(make([]string, 21))},
 	} {
 		if _, err := b.ChangeSettings(ctx, c); err == nil {
 			t.Errorf("ChangeSettings(%+v) was taken", c)
@@ -162,6 +166,10 @@ func TestSettings(t *testing.T) {
 	}
 	if got, err := b.Settings(ctx); err != nil || !cmp.Equal(want, got) {
 		t.Errorf("Settings = %+v, %v", got, err)
+	}
+	got, err = b.ChangeSettings(ctx, calendar.SettingsChange{Addresses: calendar.To([]string{" A@example.org", "mailto:a@example.org", "b@example.org"})})
+	if want.Addresses = []string{"a@example.org", "b@example.org"}; err != nil || !cmp.Equal(want, got) {
+		t.Errorf("ChangeSettings = %+v, %v", got, err)
 	}
 	r, err := b.CreateEvent(ctx, "", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-03-10T09:00")}, nil)
 	if err != nil || r.Event.CalendarID != "work" || r.TimeZone != "Europe/Vienna" {

@@ -171,6 +171,42 @@ func checkList(field string, list []string, known []*Event, of func(*Event) []st
 	return nil
 }
 
+// checkAddress validates a mail address, and removes spaces around it.
+func checkAddress(field string, address *string) error {
+	*address = strings.TrimSpace(*address)
+	a, err := mail.ParseAddress(*address)
+	if err != nil || a.Address != *address {
+		return invalid(field, "%q is not an e-mail address; send one like anna@example.org.", clip(*address, 80))
+	}
+	return nil
+}
+
+// Limits of a user's own addresses.
+const (
+	maxAddresses = 20
+	maxAddress   = 254 // RFC 5321, section 4.5.3.1.3
+)
+
+// checkAddresses validates a user's own mail addresses and returns them once each, as
+// addressKey has them.
+func checkAddresses(list []string) ([]string, error) {
+	if len(list) > maxAddresses {
+		return nil, invalid("addresses", "%d are too many; send at most %d.", len(list), maxAddresses)
+	}
+	var out []string
+	for i, address := range list {
+		field := fmt.Sprintf("addresses[%d]", i)
+		address = addressKey(address)
+		if err := cmp.Or(checkLength(field, address, maxAddress), checkAddress(field, &address)); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(out, address) {
+			out = append(out, address)
+		}
+	}
+	return out, nil
+}
+
 func checkParticipants(list []Participant, known []*Event) error {
 	if len(list) > maxItems && !slices.ContainsFunc(known, func(e *Event) bool { return len(list) <= len(e.Participants) }) {
 		return invalid("participants", "%d are too many; send at most %d.", len(list), maxItems)
@@ -182,10 +218,8 @@ func checkParticipants(list []Participant, known []*Event) error {
 			continue
 		}
 		field := fmt.Sprintf("participants[%d]", i)
-		p.Email = strings.TrimSpace(p.Email)
-		addr, err := mail.ParseAddress(p.Email)
-		if err != nil || addr.Address != p.Email {
-			return invalid(field+".email", "%q is not an e-mail address; send one like anna@example.org.", clip(p.Email, 80))
+		if err := checkAddress(field+".email", &p.Email); err != nil {
+			return err
 		}
 		if seen[addressKey(p.Email)] {
 			return invalid(field+".email", "%q is in the list twice; send each address once.", clip(p.Email, 80))

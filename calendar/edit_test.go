@@ -347,6 +347,59 @@ func TestMeetingsOfOthers(t *testing.T) {
 	}
 }
 
+// A user's own addresses come from the server, the settings and the account; an organizer
+// who is none of them is another.
+func TestOwnAddresses(t *testing.T) {
+	const help = "Ask the owner."
+	for _, tt := range []struct {
+		name         string
+		told, mails  []string
+		set          []string
+		organizer    string
+		others       bool // the meeting is another's
+		unknown      bool // and might be the user's own
+		newOrganizer string
+	}{
+		{"nobody knows", nil, nil, nil, "alice@example.org", true, true, ""},
+		{"the server tells paths", []string{"/principals/alice@example.org/"}, nil, nil, "alice@example.org", true, true, ""},
+		{"the server tells", []string{"mailto:Alice@example.org"}, nil, nil, "alice@example.org", false, false, "alice@example.org"},
+		{"the account tells", nil, []string{"alice@example.org"}, nil, "alice@Example.org", false, false, "alice@example.org"},
+		{"set", nil, nil, []string{"mailto:Alice@example.org"}, "ALICE@example.org", false, false, "alice@example.org"},
+		{"set besides what the server tells", []string{"mailto:a@example.com"}, nil, []string{"alice@example.org"}, "alice@example.org", false, false, "a@example.com"},
+		{"another's", nil, nil, []string{"alice@example.org"}, "eve@example.org", true, false, "alice@example.org"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newTestbed(t, &calendar.Options{AddressHelp: help})
+			b.server.addresses, b.mails = tt.told, tt.mails
+			if tt.set != nil {
+				if _, err := b.ChangeSettings(t.Context(), calendar.SettingsChange{Addresses: calendar.To(tt.set)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.server.put("personal", "a.ics", event("a", ":20260310T090000Z", "SUMMARY:Talk", "ORGANIZER:mailto:"+tt.organizer, "ATTENDEE:mailto:bob@example.org"))
+			_, err := b.UpdateEvent(t.Context(), "personal", "a", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{})
+			if others := errors.Is(err, calendar.ErrForbidden); others != tt.others || err != nil && !others {
+				t.Errorf("changing the title: %v, want a refusal: %t", err, tt.others)
+			}
+			if err != nil && (!strings.Contains(err.Error(), tt.organizer) || strings.Contains(err.Error(), help) != tt.unknown) {
+				t.Errorf("refused with %q; how to tell addresses is in it: want %t", err, tt.unknown)
+			}
+			own := calendar.EventChange{Reminders: calendar.To([]calendar.Reminder{{Type: "notification", MinutesBefore: 30}}), Color: calendar.To("red"), Focus: calendar.To(2)}
+			if r := b.update(t, "a", own, calendar.Edit{}); r.Event.Color != "red" || len(r.Event.Reminders) != 1 || r.Event.Focus != 2 {
+				t.Errorf("what is the user's own is %+v", r.Event)
+			}
+			made, err := b.CreateEvent(t.Context(), "personal", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-03-11"),
+				Participants: calendar.To([]calendar.Participant{{Email: "bob@example.org"}})}, nil)
+			if err != nil || (made.Event.Organizer == nil) != (tt.newOrganizer == "") || made.Event.Organizer != nil && made.Event.Organizer.Email != tt.newOrganizer {
+				t.Fatalf("a new meeting's organizer is %+v (%v), want %q", made.Event.Organizer, err, tt.newOrganizer)
+			}
+			if _, err := b.UpdateEvent(t.Context(), "personal", made.Event.ID, calendar.EventChange{Title: calendar.To("y")}, calendar.Edit{}); err != nil {
+				t.Errorf("changing the user's own meeting: %v", err)
+			}
+		})
+	}
+}
+
 func TestNotify(t *testing.T) {
 	b := newTestbed(t, nil)
 	b.server.schedules = true

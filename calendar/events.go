@@ -3,6 +3,7 @@ package calendar
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,10 +169,11 @@ func (t *target) writable() error {
 	return nil
 }
 
-// people are the user's own addresses.
+// people are the user's own addresses. The first is the one that the server knows, if it
+// knows any: invitations under others it would not send.
 func (l *listing) people(acct Account) people {
 	var own people
-	for _, address := range append(append([]string{}, acct.Addresses...), l.home.Addresses...) {
+	for _, address := range slices.Concat(l.home.Addresses, l.settings.Addresses, acct.Addresses) {
 		key := addressKey(address)
 		if strings.Contains(key, "@") && !strings.Contains(key, "/") && !own.has(key) {
 			own = append(own, key)
@@ -212,7 +214,7 @@ func (u *User) CreateEvent(ctx context.Context, calendarID string, change EventC
 	if change.End.Value == "" {
 		change.End.Set = false
 	}
-	e := &edit{cal, comp, &change, t.zone, own, true}
+	e := &edit{cal, comp, &change, t.zone, own, true, ""}
 	if err := e.apply(); err != nil {
 		return Result{}, err
 	}
@@ -337,7 +339,7 @@ func (t *target) applyChange(cal *ical.Calendar, change *EventChange, how Edit) 
 		return nil, invalid("recurrenceId", "only single occurrences of this series are in the calendar; send the recurrenceId of one.")
 	}
 	rev := newRevision(cal)
-	e := &edit{cal, comp, change, t.zone, t.l.people(t.acct), master}
+	e := &edit{cal, comp, change, t.zone, t.l.people(t.acct), master, t.u.svc.opts.AddressHelp}
 	if err := e.apply(); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ type fakeServer struct {
 	noSync    bool // no sync-collection
 	noDead    bool // dead properties are accepted and forgotten, as by a stock Nextcloud
 	schedules bool
+	addresses []string                  // the user's, as the server tells
 	broken    string                    // the method that gets no answer
 	lost      string                    // the method that is done, but whose answer is lost
 	before    func(method, path string) // called without the lock
@@ -50,7 +51,7 @@ type fakeCalendar struct {
 type fakeObject struct{ data, etag string }
 
 func newFakeServer() *fakeServer {
-	f := &fakeServer{calendars: make(map[string]*fakeCalendar)}
+	f := &fakeServer{calendars: make(map[string]*fakeCalendar), addresses: []string{"mailto:alice@example.org"}}
 	f.make("personal")
 	return f
 }
@@ -254,10 +255,14 @@ func (f *fakeServer) propfind(path, depth string) (int, http.Header, string) {
 	case strings.HasPrefix(path, fakeHome) && path != fakeHome:
 		return 404, nil, ""
 	}
+	var hrefs strings.Builder
+	for _, address := range f.addresses {
+		hrefs.WriteString("<d:href>" + address + "</d:href>")
+	}
 	return multistatus(entry(path, "<d:resourcetype><d:collection/></d:resourcetype>"+
 		"<d:current-user-principal><d:href>/dav/principals/alice/</d:href></d:current-user-principal>"+
 		"<c:calendar-home-set><d:href>"+fakeHome+"</d:href></c:calendar-home-set>"+
-		"<c:calendar-user-address-set><d:href>mailto:alice@example.org</d:href></c:calendar-user-address-set>"))
+		"<c:calendar-user-address-set>"+hrefs.String()+"</c:calendar-user-address-set>"))
 }
 
 func (f *fakeServer) setProps(c *fakeCalendar, body []byte) {
@@ -353,6 +358,7 @@ type testbed struct {
 	rt       *durable.Runtime
 	settings *calendar.MemorySettings
 	source   string
+	mails    []string // of the account
 	mu       sync.Mutex
 	changes  []calendar.Change
 }
@@ -394,7 +400,7 @@ func (b *testbed) newService(t testing.TB, server http.RoundTripper, opts *calen
 		b.changes = append(b.changes, c)
 	}
 	svc := calendar.New(func(context.Context, string) (calendar.Account, error) {
-		return calendar.Account{Client: client, Source: b.source}, nil
+		return calendar.Account{Client: client, Source: b.source, Addresses: b.mails}, nil
 	}, b.rt.Namespace(calcache.ClassName), b.settings, &o)
 	t.Cleanup(func() { svc.Close() })
 	return svc

@@ -104,7 +104,9 @@ func exercise(t *testing.T, address string, keepsColor bool) {
 	t.Cleanup(func() { rt.Close() })
 	settings := new(calendar.MemorySettings)
 	service := func(rt *durable.Runtime) *calendar.User {
-		svc := calendar.New(func(context.Context, string) (calendar.Account, error) { return calendar.Account{Client: client}, nil },
+		svc := calendar.New(func(context.Context, string) (calendar.Account, error) {
+			return calendar.Account{Client: client, Addresses: []string{"alice@example.org"}}, nil
+		},
 			rt.Namespace(calcache.ClassName), settings, &calendar.Options{TTL: time.Nanosecond})
 		t.Cleanup(func() { svc.Close() })
 		return svc.User("alice")

@@ -12,11 +12,11 @@ type people []string
 
 func (own people) has(address string) bool { return slices.Contains(own, addressKey(address)) }
 
-// foreignOrganizer returns whose meeting it is, "" if it is the user's own, none, or
-// not known to be another's.
+// foreignOrganizer returns whose meeting it is, "" if it is the user's own or none. An
+// organizer who is not known to be the user is another.
 func (own people) foreignOrganizer(comp *ical.Component) string {
 	p := comp.Property("ORGANIZER")
-	if p == nil || len(own) == 0 || own.has(mailOf(p)) || own.has(p.Value()) {
+	if p == nil || own.has(mailOf(p)) || own.has(p.Value()) {
 		return ""
 	}
 	return mailOf(p)

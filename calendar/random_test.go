@@ -86,6 +86,7 @@ func newOwnServer(t testing.TB) (*testbed, *caldav.Client) {
 	}
 	transport := inProcess{dav, user}
 	b := &testbed{rt: rt, settings: new(calendar.MemorySettings)}
+	b.mails = []string{"alice@example.org"} // the organizer of what the other client writes
 	b.svc = b.newService(t, transport, &calendar.Options{AlwaysCheck: true})
 	b.User = b.svc.User("u1")
 	other, err := caldav.New("https://cloud.example.org/dav/", &caldav.Options{Transport: transport})

@@ -38,7 +38,8 @@ type Account struct {
 	// used, so that nobody sees another account's calendars after a new login.
 	Source string
 
-	// Addresses are mail addresses of the user's besides those that the server tells.
+	// Addresses are mail addresses of the user's besides those that the server tells and
+	// the user has set.
 	Addresses []string
 
 	// AlwaysCheck is that of the Options, for this account alone.
@@ -74,6 +75,10 @@ type Options struct {
 
 	// MemoryBytes bounds what is held in memory of copies; 128 MiB by default.
 	MemoryBytes int64
+
+	// AddressHelp is a sentence that says how a user tells his own mail addresses
+	// ([Settings]). It ends errors that come of their not being known.
+	AddressHelp string
 
 	// OnChange is told of each write, before it is answered, and of each difference that a
 	// refresh found. It is called under no lock, by any goroutine, and should not take long.

@@ -17,6 +17,7 @@ type Settings struct {
 	TimeZone        string          `json:"timeZone,omitempty"`        // IANA name
 	DefaultCalendar string          `json:"defaultCalendar,omitempty"` // id
 	HiddenCalendars []string        `json:"hiddenCalendars,omitempty"` // ids: left out where no calendar is named
+	Addresses       []string        `json:"addresses,omitempty"`       // mail addresses of the user's, besides those that the server tells
 	Calendars       map[string]Note `json:"calendars,omitempty"`       // our copy of what servers may not keep, by id
 }
 
@@ -35,7 +36,23 @@ type SettingsChange struct {
 	TimeZone        Opt[string]      `json:"timeZone,omitzero"`
 	DefaultCalendar Opt[string]      `json:"defaultCalendar,omitzero"`
 	HiddenCalendars Opt[[]string]    `json:"hiddenCalendars,omitzero"`
+	Addresses       Opt[[]string]    `json:"addresses,omitzero"`
 	Calendars       map[string]*Note `json:"calendars,omitempty"`
+}
+
+// Check validates what depends on no calendar, and brings it into its usual form. Its
+// errors are ErrInvalid.
+func (c *SettingsChange) Check() error {
+	if c.TimeZone.Value != "" {
+		loc, err := loadZone("timeZone", c.TimeZone.Value)
+		if err != nil {
+			return err
+		}
+		c.TimeZone.Value = loc.String()
+	}
+	own, err := checkAddresses(c.Addresses.Value)
+	c.Addresses.Value = own
+	return err
 }
 
 // Apply returns the settings with the change. It shares nothing with s that is changed.
@@ -48,6 +65,9 @@ func (s Settings) Apply(c SettingsChange) Settings {
 	}
 	if c.HiddenCalendars.Set {
 		s.HiddenCalendars = slices.Clone(c.HiddenCalendars.Value)
+	}
+	if c.Addresses.Set {
+		s.Addresses = slices.Clone(c.Addresses.Value)
 	}
 	if len(c.Calendars) > 0 {
 		s.Calendars = maps.Clone(s.Calendars)
@@ -125,12 +145,8 @@ func (u *User) Settings(ctx context.Context) (Settings, error) {
 
 // ChangeSettings sets some of the user's settings and returns them all.
 func (u *User) ChangeSettings(ctx context.Context, c SettingsChange) (Settings, error) {
-	if c.TimeZone.Value != "" {
-		loc, err := loadZone("timeZone", c.TimeZone.Value)
-		if err != nil {
-			return Settings{}, err
-		}
-		c.TimeZone.Value = loc.String()
+	if err := c.Check(); err != nil {
+		return Settings{}, err
 	}
 	if c.DefaultCalendar.Value != "" || len(c.HiddenCalendars.Value) > 0 {
 		l, err := u.calendars(ctx)

@@ -18,6 +18,7 @@ type edit struct {
 	zone   *time.Location
 	own    people
 	master bool // of a series or a single event; else an occurrence's override
+	help   string
 }
 
 // apply does it. What is not asked for is not touched: unknown properties, parameters
@@ -134,7 +135,11 @@ func (e *edit) permitted() error {
 	if c.IsEmpty() {
 		return nil
 	}
-	return forbidden("This meeting is organized by %s. Only your own reminders, color, adhdCategory, focusPriority, energyLevel and relatedTasks can be changed in it; ask the organizer for anything else.", clip(organizer, 100))
+	text := fmt.Sprintf("This meeting is organized by %s. Only your own reminders, color, adhdCategory, focusPriority, energyLevel and relatedTasks can be changed in it; ask the organizer for anything else.", clip(organizer, 100))
+	if len(e.own) == 0 {
+		text += " The calendar server does not say which mail addresses are the user's own, so that every organizer counts as somebody else. " + e.help
+	}
+	return forbidden("%s", strings.TrimSpace(text))
 }
 
 func setColor(comp *ical.Component, color string) {

@@ -195,6 +195,15 @@ func TestUsers(t *testing.T) {
 		t.Errorf("the principal of a user whose name is no segment: %s", body)
 	}
 
+	s.user = User{ID: "u4", Name: "carol", Addresses: []string{"carol@example.org", "a&b@example.org"}}
+	for depth, path := range map[string]string{"0": "/dav/principals/carol/", "1": "/dav/principals/"} {
+		body := s.must(207, "PROPFIND", path, `<propfind xmlns="DAV:"><prop><C:calendar-user-address-set xmlns:C="urn:ietf:params:xml:ns:caldav"/></prop></propfind>`, "Depth", depth).Body.String()
+		want := `<D:href>mailto:carol@example.org</D:href><D:href>mailto:a&amp;b@example.org</D:href><D:href>/dav/principals/carol/</D:href>`
+		if !strings.Contains(body, want) {
+			t.Errorf("addresses of a user: %s, want %s", body, want)
+		}
+	}
+
 	w := httptest.NewRecorder()
 	s.Server.ServeHTTP(w, httptest.NewRequest("PROPFIND", "/dav/", nil))
 	if w.Code != 403 {

@@ -84,7 +84,13 @@ var liveProperties = []liveProperty{
 	{cal("calendar-home-set"), of(principalKind), false, func(r *resource) string {
 		return hrefElement(r.s.href(target{kind: homeKind, user: r.target.user}))
 	}},
-	{cal("calendar-user-address-set"), of(principalKind), false, func(r *resource) string { return hrefElement(r.principal()) }},
+	{cal("calendar-user-address-set"), of(principalKind), false, func(r *resource) string {
+		var b strings.Builder
+		for _, address := range r.user.Addresses {
+			b.WriteString(hrefElement("mailto:" + address))
+		}
+		return b.String() + hrefElement(r.principal())
+	}},
 	{cal("calendar-user-type"), of(principalKind), false, func(*resource) string { return "INDIVIDUAL" }},
 	{cal("supported-calendar-component-set"), of(calendarKind), false, func(r *resource) string {
 		var b strings.Builder

@@ -9,6 +9,9 @@ type User struct {
 	// Name stands in paths and is shown; the ID does if it is "" or can't be a path's
 	// segment. A path with the ID in its place means the same.
 	Name string
+	// Addresses are the user's mail addresses, by which programs know him among the
+	// participants of a meeting (RFC 6638, section 2.4.1).
+	Addresses []string
 }
 
 func (u User) segment() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/perdure/perdure/calendar"
@@ -46,10 +47,14 @@ func (w *Worker) Account(ctx context.Context, id string) (calendar.Account, erro
 	if err != nil {
 		return calendar.Account{}, fmt.Errorf("calendar server of user %s: %w", id, err)
 	}
-	return calendar.Account{
+	account := calendar.Account{
 		Client: server.As(caldav.Credential{Username: c.Username, Password: c.Password}),
 		Source: c.Server + " " + c.Username,
-	}, nil
+	}
+	if strings.Contains(c.Username, "@") {
+		account.Addresses = []string{c.Username}
+	}
+	return account, nil
 }
 
 // OwnClient returns a client for a user's calendars on this server. Its requests stay in

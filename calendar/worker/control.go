@@ -49,6 +49,8 @@ const ControlPage = 100
 //	POST   /users                    {"name": …}; the answer holds the token
 //	GET    /users/{name or id}
 //	DELETE /users/{name or id}       ?purge=true deletes the data as well
+//	GET    /users/{name or id}/settings
+//	PATCH  /users/{name or id}/settings     a [calendar.SettingsChange]; the answer is what it led to
 //	PUT    /users/{name or id}/credential
 //	       /users/{name or id}/mcp   MCP as that user, by any method
 //	PUT    /users/me/loan            a credential, for as long as the request lasts
@@ -61,6 +63,8 @@ func (w *Worker) Control() http.Handler {
 	mux.HandleFunc("POST /users", w.control(w.addUser))
 	mux.HandleFunc("GET /users/{name}", w.control(w.showUser))
 	mux.HandleFunc("DELETE /users/{name}", w.control(w.deleteUser))
+	mux.HandleFunc("GET /users/{name}/settings", w.control(w.showSettings))
+	mux.HandleFunc("PATCH /users/{name}/settings", w.control(w.changeSettings))
 	mux.HandleFunc("PUT /users/{name}/credential", w.control(w.setCredential))
 	mux.HandleFunc("/users/{name}/mcp", w.controlMCP)
 	mux.HandleFunc("PUT /users/me/loan", w.controlLoan)
@@ -96,6 +100,9 @@ func controlProblem(err error) (status int, text string) {
 		return http.StatusConflict, "several removed users had this name: give the id, which the list shows"
 	case errors.Is(err, accounts.ErrInvalidName), errors.Is(err, accounts.ErrInvalid):
 		return http.StatusBadRequest, text
+	}
+	if answer, ours := problem(err); !ours {
+		return answer.status, answer.text
 	}
 	return http.StatusInternalServerError, text
 }
@@ -143,6 +150,14 @@ func (w *Worker) addUser(r *http.Request) (any, error) {
 	if err := w.dav.Seed(r.Context(), davUser(u)); err != nil {
 		w.log.LogAttrs(r.Context(), slog.LevelError, "the new user has no first calendars", slog.String("user", u.ID), slog.Any("error", err))
 	}
+	if strings.Contains(u.Name, "@") {
+		change := calendar.SettingsChange{Addresses: calendar.To([]string{u.Name})}
+		if err := change.Check(); err == nil {
+			if _, err := w.Settings().ChangeSettings(r.Context(), u.ID, change); err != nil {
+				w.log.LogAttrs(r.Context(), slog.LevelError, "the new user's name is not set as a mail address", slog.String("user", u.ID), slog.Any("error", err))
+			}
+		}
+	}
 	out := shown([]accounts.User{u})[0]
 	out.Token = token
 	return out, nil
@@ -169,6 +184,36 @@ func (w *Worker) deleteUser(r *http.Request) (any, error) {
 	}
 	u, err := w.removeUser(r.Context(), r.PathValue("name"), purge == "true")
 	return shown([]accounts.User{u})[0], err
+}
+
+func (w *Worker) showSettings(r *http.Request) (any, error) {
+	u, err := w.findUser(r)
+	if err != nil {
+		return nil, err
+	}
+	return w.Settings().LoadSettings(r.Context(), u.ID)
+}
+
+// changeSettings works in data that holds no calendars yet, too.
+func (w *Worker) changeSettings(r *http.Request) (any, error) {
+	var change calendar.SettingsChange
+	if err := decodeBody(r, &change); err != nil {
+		return nil, err
+	}
+	u, err := w.findUser(r)
+	if err != nil {
+		return nil, err
+	}
+	if w.calendar != nil {
+		return w.calendar.User(u.ID).ChangeSettings(r.Context(), change)
+	}
+	if change.DefaultCalendar.Set || change.HiddenCalendars.Set {
+		return nil, errNoCalendar
+	}
+	if err := change.Check(); err != nil {
+		return nil, err
+	}
+	return w.Settings().ChangeSettings(r.Context(), u.ID, change)
 }
 
 func (w *Worker) setCredential(r *http.Request) (any, error) {

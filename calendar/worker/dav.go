@@ -21,7 +21,14 @@ func davUser(u accounts.User) davserver.User { return davserver.User{ID: u.ID, N
 // serveDAV serves /dav/ to the user who has logged in.
 func (w *Worker) serveDAV(rw http.ResponseWriter, r *http.Request) {
 	w.asUser(rw, r, &w.davDoor, func(rw http.ResponseWriter, r *http.Request, u accounts.User) {
-		w.dav.ServeHTTP(rw, r.WithContext(davserver.WithUser(r.Context(), davUser(u))))
+		user := davUser(u)
+		settings, err := w.Settings().LoadSettings(r.Context(), u.ID)
+		if err != nil {
+			w.refuse(rw, r, err)
+			return
+		}
+		user.Addresses = settings.Addresses
+		w.dav.ServeHTTP(rw, r.WithContext(davserver.WithUser(r.Context(), user)))
 	})
 }
 

@@ -136,6 +136,71 @@ func TestURLOfOwnCalendar(t *testing.T) {
 	}
 }
 
+// TestOwnAddresses sets a user's mail addresses, which programs are told and the rules of
+// meetings go by. Who is named by one has it from the start.
+func TestOwnAddresses(t *testing.T) {
+	b := newBed(t, Options{})
+	ann, secret := b.add("ann@example.org")
+	_, bobs := b.add("bob")
+	address := func(name, secret string) string {
+		t.Helper()
+		req := httptest.NewRequest("PROPFIND", "http://127.0.0.1/dav/principals/"+name+"/",
+			strings.NewReader(`<propfind xmlns="DAV:"><prop><C:calendar-user-address-set xmlns:C="urn:ietf:params:xml:ns:caldav"/></prop></propfind>`))
+		req.SetBasicAuth(name, secret)
+		rec := httptest.NewRecorder()
+		b.ServeHTTP(rec, req)
+		_, set, found := strings.Cut(rec.Body.String(), "<C:calendar-user-address-set>")
+		if set, _, _ = strings.Cut(set, "</C:"); rec.Code != 207 || !found {
+			t.Fatalf("PROPFIND by %s = %d %s", name, rec.Code, rec.Body)
+		}
+		return strings.NewReplacer("<D:href>", " ", "</D:href>", "").Replace(set)
+	}
+	change := func(name, body string, want int) string {
+		t.Helper()
+		code, answer := b.control("PATCH", "/users/"+name+"/settings", body)
+		if code != want {
+			t.Errorf("PATCH %s by %s = %d %s, want %d", body, name, code, answer, want)
+		}
+		return answer
+	}
+	meeting := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:m\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260102T100000Z\r\n" +
+		"SUMMARY:Talk\r\nORGANIZER:mailto:ann@example.com\r\nATTENDEE:mailto:bob@example.org\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+	if code := b.dav("PUT", "/dav/calendars/"+ann.Name+"/personal/m.ics", meeting, ann.Name, secret); code != 201 {
+		t.Fatalf("PUT = %d", code)
+	}
+	retitle := func() error {
+		_, err := b.Worker.calendar.User(ann.ID).UpdateEvent(t.Context(), "personal", "m", calendar.EventChange{Title: calendar.To("Other")}, calendar.Edit{})
+		return err
+	}
+	if got := address("ann@example.org", secret); got != " mailto:ann@example.org /dav/principals/ann@example.org/" {
+		t.Errorf("addresses of ann at first: %s", got)
+	}
+	if err := retitle(); !errors.Is(err, calendar.ErrForbidden) {
+		t.Errorf("changing a meeting of an unknown address: %v", err)
+	}
+	if got := change(ann.ID, `{"addresses":["ann@example.org","Ann@example.com"],"timeZone":"Europe/Vienna"}`, 200); !strings.Contains(got, `"addresses":["ann@example.org","ann@example.com"]`) {
+		t.Errorf("settings of ann: %s", got)
+	}
+	b.crash()
+	if got := address("ann@example.org", secret); got != " mailto:ann@example.org mailto:ann@example.com /dav/principals/ann@example.org/" {
+		t.Errorf("addresses of ann: %s", got)
+	}
+	if err := retitle(); err != nil {
+		t.Errorf("changing the user's own meeting: %v", err)
+	}
+	if got := address("bob", bobs); got != " /dav/principals/bob/" {
+		t.Errorf("addresses of bob: %s", got)
+	}
+	for _, bad := range []string{`{"addresses":["ann"]}`, `{"timeZone":"Mars"}`, `{"addresses":7}`, `{`} {
+		change("bob", bad, 400)
+	}
+	change("bob", `{"defaultCalendar":"nope"}`, 404)
+	change("nobody", `{"timeZone":"UTC"}`, 404)
+	if code, body := b.control("GET", "/users/bob/settings", ""); code != 200 || strings.TrimSpace(body) != "{}" {
+		t.Errorf("settings of bob = %d %s, want none", code, body)
+	}
+}
+
 // TestPurge takes the power away at each commit of a removal with everything. Access
 // ends at the first one, and doing it again finishes it.
 func TestPurge(t *testing.T) {

@@ -1,19 +1,27 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/perdure/perdure/calendar"
+	"github.com/perdure/perdure/calendar/accounts"
 	"github.com/perdure/perdure/calendar/worker"
 )
 
 type usersCmd struct {
 	Add    usersAddCmd    `cmd:"" help:"Add a user and print the secret, which is shown this once."`
 	List   usersListCmd   `cmd:"" help:"List users, and removed ones whose data is still here."`
+	Show   usersShowCmd   `cmd:"" help:"Show a user's settings."`
+	Set    usersSetCmd    `cmd:"" help:"Change a user's settings, and show them."`
 	Remove usersRemoveCmd `cmd:"" help:"End a user's access at once."`
 }
 
@@ -78,6 +86,91 @@ func (c *controlClient) each(ctx context.Context, path string, next func(last wo
 		}
 		path = next(page[len(page)-1])
 	}
+}
+
+type usersShowCmd struct {
+	dataFlags
+	Name string `arg:"" help:"Name or id; me is the single user's."`
+}
+
+func (c *usersShowCmd) Run(env *environment) error {
+	if err := c.mustExist(env); err != nil {
+		return err
+	}
+	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
+		var s calendar.Settings
+		if err := control.call(ctx, http.MethodGet, settingsPath(c.Name), nil, &s); err != nil {
+			return fmt.Errorf("show user %q: %w", c.Name, err)
+		}
+		return showSettings(env.stdout, s)
+	})
+}
+
+func settingsPath(user string) string { return "/users/" + url.PathEscape(user) + "/settings" }
+
+// showSettings prints what usersSetCmd can change, in its words.
+func showSettings(w io.Writer, s calendar.Settings) error {
+	out := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, line := range []struct {
+		name, value string
+	}{
+		{"address", strings.Join(s.Addresses, ", ")},
+		{"time-zone", s.TimeZone},
+		{"default-calendar", s.DefaultCalendar},
+		{"hide", strings.Join(s.HiddenCalendars, ", ")},
+	} {
+		fmt.Fprintf(out, "%s\t%s\n", line.name, cmp.Or(line.value, "-"))
+	}
+	return out.Flush()
+}
+
+type usersSetCmd struct {
+	dataFlags
+	Name            string   `arg:"" help:"Name or id; me is the single user's."`
+	Address         []string `help:"The user's own mail addresses, separated by commas, besides those that the calendar server tells. Meetings of other organizers can't be changed." placeholder:"MAIL"`
+	TimeZone        *string  `help:"In which times without an offset are read, such as Europe/Vienna." placeholder:"ZONE"`
+	DefaultCalendar *string  `help:"Where new events go if no calendar is named." placeholder:"ID"`
+	Hide            []string `help:"Calendars that are left out where none is named, separated by commas." placeholder:"ID"`
+}
+
+// Run takes "" as a value that clears a setting.
+func (c *usersSetCmd) Run(env *environment) error {
+	var change calendar.SettingsChange
+	for _, text := range []struct {
+		given *string
+		opt   *calendar.Opt[string]
+	}{{c.TimeZone, &change.TimeZone}, {c.DefaultCalendar, &change.DefaultCalendar}} {
+		if text.given != nil {
+			*text.opt = calendar.To(*text.given)
+		}
+	}
+	for _, list := range []struct {
+		given []string
+		opt   *calendar.Opt[[]string]
+	}{{c.Address, &change.Addresses}, {c.Hide, &change.HiddenCalendars}} {
+		if list.given != nil {
+			*list.opt = calendar.To(slices.DeleteFunc(list.given, func(s string) bool { return s == "" }))
+		}
+	}
+	if change.TimeZone.Set || change.DefaultCalendar.Set || change.Addresses.Set || change.HiddenCalendars.Set {
+		return c.change(env, change)
+	}
+	return usageError("users set: nothing to change: give --address, --time-zone, --default-calendar or --hide")
+}
+
+func (c *usersSetCmd) change(env *environment, change calendar.SettingsChange) error {
+	if c.Name != accounts.Me {
+		if err := c.mustExist(env); err != nil {
+			return err
+		}
+	}
+	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
+		var s calendar.Settings
+		if err := control.call(ctx, http.MethodPatch, settingsPath(c.Name), change, &s); err != nil {
+			return fmt.Errorf("set user %q: %w", c.Name, err)
+		}
+		return showSettings(env.stdout, s)
+	})
 }
 
 type usersRemoveCmd struct {

@@ -234,6 +234,8 @@ func TestUsersRefused(t *testing.T) {
 	}{
 		{[]string{"list"}, 1, "no data in .perdure"},
 		{[]string{"remove", "ann"}, 1, "no data in .perdure"},
+		{[]string{"show", "me"}, 1, "no data in .perdure"},
+		{[]string{"set", "ann", "--address", "a@b.cd"}, 1, "no data in .perdure"},
 		{[]string{"add", "Ann"}, 1, "invalid name"},
 		{[]string{"add", "me"}, 1, "single user"},
 		{[]string{"add"}, 2, "<name>"},
@@ -260,6 +262,67 @@ func TestUsersRefused(t *testing.T) {
 	}
 	if code, _, stderr := command(t, dir, nil, "users", "list"); code != 1 || !strings.Contains(stderr, "not a socket") {
 		t.Errorf("users list with a file in place of the socket = %d %s", code, stderr)
+	}
+}
+
+// TestUsersSet sets what makes a meeting the user's own, before any server has seen the
+// folder and beside one.
+func TestUsersSet(t *testing.T) {
+	dir := t.TempDir()
+	set := func(args ...string) string {
+		t.Helper()
+		code, out, stderr := command(t, dir, nil, append([]string{"users", "set", "me"}, args...)...)
+		if code != 0 {
+			t.Fatalf("users set %q = %d %s", args, code, stderr)
+		}
+		return strings.Join(strings.Fields(out), " ")
+	}
+	if got, want := set("--time-zone", "asia/tokyo"), "address - time-zone Asia/Tokyo default-calendar - hide -"; got != want {
+		t.Errorf("users set shows %q, want %q", got, want)
+	}
+	p := start(t, dir, nil, serveArgs...)
+	meeting := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:m\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260102T100000Z\r\n" +
+		"SUMMARY:Talk\r\nORGANIZER:mailto:ann@example.org\r\nATTENDEE:mailto:bob@example.org\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+	if code, body := p.do("PUT", "/dav/calendars/me/personal/m.ics", meeting, "Content-Type", "text/calendar"); code != 201 {
+		t.Fatalf("PUT = %d %s", code, body)
+	}
+	c := p.mcp(stateless, "")
+	move := func() (string, bool) {
+		t.Helper()
+		return c.tool("updateEvent", map[string]any{"calendarId": "personal", "eventId": "m", "start": "2026-01-02T12:00"})
+	}
+	if text, failed := move(); !failed || !strings.Contains(text, "organized by ann@example.org") || !strings.Contains(text, "perdure users set NAME --address MAIL") {
+		t.Errorf("updateEvent of a meeting of nobody known = %s", text)
+	}
+	if text, failed := c.tool("updateEvent", map[string]any{"calendarId": "personal", "eventId": "m", "color": "red"}); failed {
+		t.Errorf("updateEvent of what is the user's own: %s", text)
+	}
+	if got, want := set("--address", "Ann@example.org,ann@example.com", "--hide", "work"), "address ann@example.org, ann@example.com time-zone Asia/Tokyo default-calendar - hide work"; got != want {
+		t.Errorf("users set shows %q, want %q", got, want)
+	}
+	if text, failed := move(); failed || !strings.Contains(text, "2026-01-02T03:00:00.000Z") {
+		t.Errorf("updateEvent of the user's own meeting = %s", text)
+	}
+	if got, want := set("--address", "", "--hide", "", "--time-zone", ""), "address - time-zone - default-calendar - hide -"; got != want {
+		t.Errorf("users set shows %q, want %q", got, want)
+	}
+	if text, failed := move(); !failed {
+		t.Errorf("updateEvent after the address was taken away = %s", text)
+	}
+	for _, bad := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"set", "me"}, 2, "nothing to change"},
+		{[]string{"set", "me", "--address", "ann"}, 1, `"ann" is not an e-mail address`},
+		{[]string{"set", "me", "--default-calendar", "nope"}, 1, "personal"},
+		{[]string{"set", "bob", "--address", "b@example.org"}, 1, "there is no such user"},
+		{[]string{"show", "bob"}, 1, "there is no such user"},
+	} {
+		if code, out, stderr := command(t, dir, nil, append([]string{"users"}, bad.args...)...); code != bad.status || !strings.Contains(stderr, bad.want) || out != "" {
+			t.Errorf("users %q = %d %q %s, want %d with %q", bad.args, code, out, stderr, bad.status, bad.want)
+		}
 	}
 }
 
