@@ -41,6 +41,7 @@ var layers = []struct {
 	{"durable", []string{"durable/internal/", "store"}, "the library knows no engine and no application"},
 	{"store/", []string{"store"}, "engines and their contract know only the seam"},
 	{"store", nil, "the seam"},
+	{"internal/golden", nil, "for tests alone"},
 }
 
 // foreign are the packages outside the standard library that a layer may import.
@@ -49,6 +50,7 @@ var foreign = map[string][]string{
 	"store":             {},
 	"store/memstore":    {},
 	"store/storetest":   {"github.com/google/go-cmp"},
+	"internal/golden":   {"github.com/google/go-cmp", "github.com/rogpeppe/go-internal/txtar"},
 	"store/pebblestore": {"github.com/cockroachdb/pebble/v2"},
 	"store/pgstore":     {"github.com/jackc/pgx/v5"},
 	"wrangler":          {"github.com/pelletier/go-toml/v2", "github.com/tailscale/hujson"},

@@ -2,7 +2,6 @@ package wrangler_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -13,11 +12,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/perdure/perdure/internal/golden"
 	"github.com/perdure/perdure/wrangler"
-	"github.com/rogpeppe/go-internal/txtar"
 )
-
-var update = flag.Bool("update", false, "write what was got into the files of testdata")
 
 // TestCases runs the archives of testdata. The comment of an archive may hold
 // lines with settings:
@@ -29,54 +26,26 @@ var update = flag.Bool("update", false, "write what was got into the files of te
 //
 // The file want is what comes out; all others are put into a folder.
 func TestCases(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("Glob(testdata) = %v, %v", paths, err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
-			path, err := filepath.Abs(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			runCase(t, path)
-		})
-	}
+	golden.Archives(t, runCase)
 }
 
-func runCase(t *testing.T, path string) {
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+func runCase(t *testing.T, a *golden.Archive) {
 	settings := make(map[string][]string)
-	for line := range strings.Lines(string(archive.Comment)) {
+	for line := range strings.Lines(string(a.Comment)) {
 		if f := strings.Fields(line); len(f) > 0 {
 			settings[f[0]] = f[1:]
 		}
 	}
 	t.Chdir(t.TempDir())
-	var want *txtar.File
-	for i, f := range archive.Files {
+	for _, f := range a.Files {
 		if f.Name == "want" {
-			want = &archive.Files[i]
 			continue
 		}
 		if err := os.WriteFile(f.Name, f.Data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got := outcome(settings)
-	if *update {
-		want.Data = []byte(got)
-		if err := os.WriteFile(path, txtar.Format(archive), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(string(want.Data), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", filepath.Base(path), diff)
-	}
+	a.Want(t, "want", outcome(settings))
 }
 
 // outcome does everything that the package does and tells it line by line.

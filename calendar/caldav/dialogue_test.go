@@ -3,12 +3,9 @@ package caldav
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,11 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/perdure/perdure/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the want sections of testdata anew")
 
 const (
 	testServer = "https://cloud.example.org"
@@ -34,60 +28,35 @@ const (
 // a header that must be there, and a line of its body a text that must be in it; with "!"
 // in front it must not. Time is synctest's.
 func TestDialogues(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no dialogues: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { playDialogue(t, file) })
-		})
-	}
+	golden.Archives(t, func(t *testing.T, a *golden.Archive) {
+		synctest.Test(t, func(t *testing.T) { playDialogue(t, a) })
+	})
 }
 
-func playDialogue(t *testing.T, file string) {
-	ar, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(ar.Comment) == 0 {
-		t.Errorf("%s does not say what it is about", file)
-	}
-	section := func(name string) *txtar.File {
-		for i := range ar.Files {
-			if ar.Files[i].Name == name {
-				return &ar.Files[i]
-			}
-		}
-		return nil
+func playDialogue(t *testing.T, a *golden.Archive) {
+	if len(a.Comment) == 0 {
+		t.Error("the archive does not say what it is about")
 	}
 	script := &script{t: t}
-	for i := 1; section(fmt.Sprintf("%d request", i)) != nil; i++ {
-		script.want = append(script.want, scripted{
-			request:  string(section(fmt.Sprintf("%d request", i)).Data),
-			response: string(section(fmt.Sprintf("%d response", i)).Data),
-		})
+	for i := 1; ; i++ {
+		request, found := a.Section(fmt.Sprintf("%d request", i))
+		if !found {
+			break
+		}
+		response, _ := a.Section(fmt.Sprintf("%d response", i))
+		script.want = append(script.want, scripted{request, response})
 	}
 	c := newTestClient(t, script, nil)
 	var got strings.Builder
-	for line := range strings.Lines(string(section("calls").Data)) {
+	calls, _ := a.Section("calls")
+	for line := range strings.Lines(calls) {
 		fmt.Fprintf(&got, "> %s\n", strings.TrimSpace(line))
 		call(t, c, &got, strings.Fields(line))
 	}
 	if n := len(script.want) - script.next; n > 0 {
 		t.Errorf("%d of %d exchanges did not take place", n, len(script.want))
 	}
-	want := section("want")
-	if *update {
-		want.Data = []byte(got.String())
-		if err := os.WriteFile(file, txtar.Format(ar), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(string(want.Data), got.String()); diff != "" {
-		t.Errorf("calls returned (-want +got):\n%s", diff)
-	}
+	a.Want(t, "want", got.String())
 }
 
 // newTestClient returns a client whose requests go to a RoundTripper in this process.

@@ -2,85 +2,53 @@ package calmcp_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/calmcp"
+	"github.com/perdure/perdure/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the answers of testdata anew")
 
 // TestDialogues plays requests of MCP clients. An archive has the objects that are there
 // at the start (USER/CALENDAR/NAME.ics), the requests, a line each, and what is answered.
 // Ids that the server made are $1, $2 in the order in which they appear; sessions and
 // entity tags have no names. Time is synctest's.
 func TestDialogues(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no dialogues: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { playDialogue(t, file) })
-		})
-	}
+	golden.Archives(t, func(t *testing.T, a *golden.Archive) {
+		synctest.Test(t, func(t *testing.T) { playDialogue(t, a) })
+	})
 }
 
-func playDialogue(t *testing.T, file string) {
-	ar, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+func playDialogue(t *testing.T, a *golden.Archive) {
 	d := &dialogue{bed: newBed(t), user: "alice"}
 	made := map[string]bool{}
-	var requests string
-	answers := -1
-	for i, f := range ar.Files {
-		switch parts := strings.Split(f.Name, "/"); {
-		case f.Name == "requests":
-			requests = string(f.Data)
-		case f.Name == "answers":
-			answers = i
-		default:
-			if cal := parts[0] + "/" + parts[1]; !made[cal] {
-				d.mkcalendar(parts[0], parts[1])
-				made[cal] = true
-			}
-			if len(parts) == 3 {
-				d.put(parts[0], parts[1], parts[2], string(f.Data))
-			}
+	for _, f := range a.Files {
+		parts := strings.Split(f.Name, "/")
+		if len(parts) < 2 {
+			continue // requests and answers
+		}
+		if cal := parts[0] + "/" + parts[1]; !made[cal] {
+			d.mkcalendar(parts[0], parts[1])
+			made[cal] = true
+		}
+		if len(parts) == 3 {
+			d.put(parts[0], parts[1], parts[2], string(f.Data))
 		}
 	}
+	requests, _ := a.Section("requests")
 	var got strings.Builder
 	for line := range strings.Lines(requests) {
 		if line = strings.TrimSpace(line); line != "" {
 			fmt.Fprintf(&got, "> %s\n%s", line, d.play(t, line))
 		}
 	}
-	if answers < 0 {
-		answers = len(ar.Files)
-		ar.Files = append(ar.Files, txtar.File{Name: "answers"})
-	}
-	if diff := cmp.Diff(string(ar.Files[answers].Data), got.String()); diff != "" && !*update {
-		t.Errorf("answers (-want +got):\n%s", diff)
-	}
-	if *update {
-		ar.Files[answers].Data = []byte(got.String())
-		if err := os.WriteFile(file, txtar.Format(ar), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
+	a.Want(t, "answers", got.String())
 }
 
 type dialogue struct {

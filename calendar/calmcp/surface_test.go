@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/calmcp"
+	"github.com/perdure/perdure/internal/golden"
 )
 
 // What clients are told of the tools is part of the contract: a change of it shows here.
@@ -37,19 +37,7 @@ func TestToolsAsListed(t *testing.T) {
 	if err := enc.Encode(res.Tools); err != nil {
 		t.Fatal(err)
 	}
-	const file = "testdata/tools.json"
-	if *update {
-		if err := os.WriteFile(file, buf.Bytes(), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), buf.String()); diff != "" {
-		t.Errorf("tools (-want +got):\n%s", diff)
-	}
+	golden.File(t, "testdata/tools.json", buf.String())
 }
 
 // upstream are the original server's parameters; with * those that it demands and that

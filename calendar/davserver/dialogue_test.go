@@ -2,39 +2,28 @@ package davserver
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
 	"testing/synctest"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/perdure/perdure/durable"
 	"github.com/perdure/perdure/durable/durabletest"
-	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/perdure/perdure/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the responses in testdata anew")
 
 // TestDialogues sends the requests of each archive to a server of its own and compares
 // the answers. A request is a request line, headers, an empty line and a body. {{tokenN}} is
 // the sync token in answer N. Lines end in CRLF where the archive says \r. Time is synctest's.
 func TestDialogues(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no dialogues: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { playDialogue(t, file) })
-		})
-	}
+	golden.Archives(t, func(t *testing.T, a *golden.Archive) {
+		synctest.Test(t, func(t *testing.T) { playDialogue(t, a) })
+	})
 }
 
 var (
@@ -43,40 +32,25 @@ var (
 	tokenUse     = regexp.MustCompile(`\{\{token\d+\}\}`)
 )
 
-func playDialogue(t *testing.T, file string) {
-	ar, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(ar.Comment) == 0 {
-		t.Errorf("%s does not say what it is about", file)
+func playDialogue(t *testing.T, a *golden.Archive) {
+	if len(a.Comment) == 0 {
+		t.Error("the archive does not say what it is about")
 	}
 	srv := newTestServer(t, nil)
 	tokens := make(map[string]string)
-	out := &txtar.Archive{Comment: ar.Comment}
-	for _, f := range ar.Files {
+	for _, f := range slices.Clone(a.Files) {
 		n, isRequest := strings.CutSuffix(f.Name, " request")
 		if !isRequest {
 			continue
 		}
-		text := tokenUse.ReplaceAllStringFunc(string(f.Data), func(use string) string { return tokens[use] })
+		text, _ := a.Section(f.Name)
+		text = tokenUse.ReplaceAllStringFunc(text, func(use string) string { return tokens[use] })
 		w := srv.do(parseRequest(t, text))
 		body := w.Body.String()
 		if token := tokenPattern.FindString(body); token != "" {
 			tokens["{{token"+n+"}}"] = token
 		}
-		got := showResponse(w.Code, w.Header(), body)
-		out.Files = append(out.Files, f, txtar.File{Name: n + " response", Data: []byte(got)})
-	}
-	got, want := string(txtar.Format(out)), string(txtar.Format(ar))
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("dialogue (-want +got):\n%s", diff)
+		a.Want(t, n+" response", showResponse(w.Code, w.Header(), body))
 	}
 }
 
