@@ -63,6 +63,9 @@ var foreign = map[string][]string{
 	"calendar/calmcp":   {"github.com/modelcontextprotocol/go-sdk", "github.com/google/jsonschema-go"},
 }
 
+// measured are the packages that only programs that measure may import.
+var measured = []string{"go.etcd.io/bbolt"}
+
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
 	if err != nil {
@@ -93,6 +96,11 @@ func checkImport(t *testing.T, pkg, path string) {
 		}
 		t.Errorf("%s has no layer: enter it in the table", pkg)
 		return
+	}
+	for _, m := range measured {
+		if matches(path, m) && !strings.HasPrefix(pkg, "bench/") {
+			t.Errorf("%s imports %s, which is for bench/ alone", pkg, path)
+		}
 	}
 	allowed, listed := foreign[pkg]
 	if !listed || !strings.Contains(strings.Split(path, "/")[0], ".") {

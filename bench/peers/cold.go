@@ -1,0 +1,102 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// sweepers is how many clients share out the objects of a sweep.
+const sweepers = 16
+
+// sweep asks each of the first n objects once.
+func (s *server) sweep(ctx context.Context, operation string, n int) (result, error) {
+	l := load{addr: s.at, clients: sweepers, turns: n / sweepers, request: func(client, turn int) []byte {
+		return s.request(operation, fmt.Sprint("cold", turn*sweepers+client))
+	}}
+	return l.run(ctx)
+}
+
+// cold measures making many objects, starting again after kill -9, and waking them.
+func (b *bench) cold(ctx context.Context) error {
+	t := newTable("Many objects", "", "new process", fmt.Sprintf("%d first writes", b.many), "then: memory", "open files", "on disk",
+		"kill -9, until an answer", fmt.Sprintf("%d first gets", b.woken), "then: memory", "open files")
+	for _, s := range append([]*server{b.objects, b.perdure}, b.workerds...) {
+		cells, err := b.coldServer(ctx, s)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		t.row(s.name, cells...)
+	}
+	return t.print(b.out)
+}
+
+func (b *bench) coldServer(ctx context.Context, s *server) (cells []string, err error) {
+	dir := b.newFolder()
+	if err := s.start(dir); err != nil {
+		return nil, err
+	}
+	defer func() { s.end(syscall.SIGTERM) }()
+	memory := func() {
+		m, merr := s.resident()
+		n, ferr := s.files()
+		err = errors.Join(err, merr, ferr)
+		cells = append(cells, megabytes(m), count(float64(n)))
+	}
+	if _, err := s.ask(ctx, s.request("inc", "first")); err != nil {
+		return nil, err
+	}
+	fresh, err := s.resident()
+	if err != nil {
+		return nil, err
+	}
+	made, err := s.sweep(ctx, "inc", b.many)
+	if err != nil {
+		return nil, err
+	}
+	cells = append(cells, megabytes(fresh), count(made.rate())+"/s")
+	if memory(); err != nil {
+		return nil, err
+	}
+	size, err := s.stored()
+	if err != nil {
+		return nil, err
+	}
+	cells = append(cells, megabytes(size))
+	var starts []time.Duration
+	for range b.rounds {
+		took, err := b.restart(ctx, s, dir)
+		if err != nil {
+			return nil, err
+		}
+		starts = append(starts, took)
+	}
+	cells = append(cells, milliseconds(median(starts, cmp.Compare[time.Duration]))+" ms")
+	woken, err := s.sweep(ctx, "get", b.woken)
+	if err != nil {
+		return nil, err
+	}
+	cells = append(cells, count(woken.rate())+"/s")
+	memory()
+	return cells, err
+}
+
+// restart kills the server and returns how long the next process takes until it has
+// answered with what the last one stored.
+func (b *bench) restart(ctx context.Context, s *server, dir string) (time.Duration, error) {
+	s.end(syscall.SIGKILL)
+	begin := time.Now()
+	if err := s.start(dir); err != nil {
+		return 0, err
+	}
+	body, err := s.ask(ctx, s.request("get", "first"))
+	took := time.Since(begin)
+	if err == nil && !strings.Contains(body, s.kept) {
+		err = fmt.Errorf("after kill -9 the first object is %q, which lacks %s", body, s.kept)
+	}
+	return took, err
+}
