@@ -491,3 +491,24 @@ func TestNotFound(t *testing.T) {
 		t.Errorf("no such occurrence: %v", err)
 	}
 }
+
+// An end that is the start is no DTEND, which has to be later.
+func TestNoLength(t *testing.T) {
+	b := newTestbed(t, nil)
+	at := calendar.To("2026-03-10T09:00:00Z")
+	r, err := b.CreateEvent(t.Context(), "personal", calendar.EventChange{Title: calendar.To("x"), Start: at, End: at}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw := b.server.data("personal", r.Event.ID+".ics"); strings.Contains(raw, "DTEND") || r.Event.End != r.Event.Start {
+		t.Errorf("an event without a length ends at %v: %s", r.Event.End, raw)
+	}
+	r = b.update(t, r.Event.ID, calendar.EventChange{End: calendar.To("2026-03-10T10:00:00Z")}, calendar.Edit{})
+	if raw := b.server.data("personal", r.Event.ID+".ics"); !strings.Contains(raw, "DTEND:20260310T100000Z") {
+		t.Errorf("with an hour's length: %s", raw)
+	}
+	r = b.update(t, r.Event.ID, calendar.EventChange{End: at}, calendar.Edit{})
+	if raw := b.server.data("personal", r.Event.ID+".ics"); strings.Contains(raw, "DTEND") || r.Event.End != r.Event.Start {
+		t.Errorf("without it again: %s", raw)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,25 +18,31 @@ import (
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/calcache"
 	"github.com/perdure/perdure/calendar/caldav"
+	"github.com/perdure/perdure/calendar/internal/cyrustest"
 	"github.com/perdure/perdure/durable"
 	"github.com/perdure/perdure/store/memstore"
 )
 
 func TestRadicale(t *testing.T) {
 	dir := t.TempDir()
-	exercise(t, startServer(t, "radicale", "Radicale server ready", func(port string) []string {
+	exercise(t, liveClient(t, startServer(t, "radicale", "Radicale server ready", func(port string) []string {
 		return []string{"--config", "", "--server-hosts", "127.0.0.1:" + port, "--logging-level", "info",
 			"--storage-filesystem-folder", dir, "--auth-type", "none"}
-	}), true)
+	})), true)
 }
 
 // Xandikos refuses unknown properties: category and priority live in our copy alone. It
 // ignores a color at MKCALENDAR.
 func TestXandikos(t *testing.T) {
 	dir := t.TempDir()
-	exercise(t, startServer(t, "xandikos", "Running on", func(port string) []string {
+	exercise(t, liveClient(t, startServer(t, "xandikos", "Running on", func(port string) []string {
 		return []string{"-d", dir, "--defaults", "-l", "127.0.0.1", "-p", port, "--current-user-principal", "/alice/"}
-	}), false)
+	})), false)
+}
+
+func TestCyrus(t *testing.T) {
+	server := cyrustest.Start(t, "secret", "alice")
+	exercise(t, cyrusClient(t, server, "alice"), true)
 }
 
 // startServer starts a server of Debian's on a free port and waits until it says that it
@@ -90,13 +97,30 @@ func start(t *testing.T, cmd *exec.Cmd, ready string) bool {
 	return false
 }
 
-// exercise runs the service against a real server, beside another client.
-func exercise(t *testing.T, address string, keepsColor bool) {
-	ctx := t.Context()
+func liveClient(t *testing.T, address string) *caldav.Client {
+	t.Helper()
 	client, err := caldav.New(address, &caldav.Options{Credential: caldav.Credential{Username: "alice", Password: "secret"}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return client
+}
+
+func cyrusClient(t *testing.T, server *cyrustest.Server, user string) *caldav.Client {
+	t.Helper()
+	client, err := caldav.New(cyrustest.URL, &caldav.Options{
+		Credential: caldav.Credential{Username: user, Password: "secret"},
+		Transport:  server.Transport(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// exercise runs the service against a real server, beside another client.
+func exercise(t *testing.T, client *caldav.Client, keepsColor bool) {
+	ctx := t.Context()
 	rt, err := durable.Open(memstore.New(nil), &durable.Options{Classes: []durable.Class{calcache.Class()}})
 	if err != nil {
 		t.Fatal(err)
@@ -139,8 +163,10 @@ func exercise(t *testing.T, address string, keepsColor bool) {
 	must(err)
 	_, err = me.DeleteEvent(ctx, made.ID, e.Event.ID, calendar.Edit{RecurrenceID: "2026-03-16T08:00:00Z"})
 	must(err)
-	href := strings.TrimPrefix(made.URL, address)
-	_, err = client.CreateObject(ctx, caldav.Join(href, "theirs.ics"), []byte(simple("theirs")))
+	at, err := url.Parse(made.URL)
+	must(err)
+	href := at.Path
+	_, err = client.CreateObject(ctx, caldav.Join(href, "theirs.ics"), []byte(event("theirs", ":20260310T090000Z", "DTEND:20260310T100000Z", "SUMMARY:theirs")))
 	must(err)
 	want := []string{"2026-03-02T08:00 Standup; daily, \"short\"", "2026-03-09T08:00 Other", "2026-03-10T09:00 theirs", "2026-03-23T08:00 Standup; daily, \"short\""}
 	if diff := cmp.Diff(want, starts(list(me))); diff != "" {

@@ -211,6 +211,9 @@ func (s *schedule) applyTimes(was ical.Time, start, end written, read *time.Loca
 		s.comp.Remove("DURATION")
 	case !c.End.Set && s.comp.Property("DURATION") != nil && !was.Date:
 	case !c.End.Set && s.comp.Property("DTEND") == nil && !was.IsZero() && !was.Date: // it has no length
+	case to.Equal(from): // a DTEND has to be later (RFC 5545, section 3.8.2.2), and Cyrus sees to it
+		s.comp.Remove("DTEND")
+		s.comp.Remove("DURATION")
 	default:
 		s.comp.Remove("DURATION")
 		s.comp.SetTime("DTEND", f.write(to))

@@ -22,7 +22,8 @@ const (
 	testSecret = "correct-horse-battery"
 )
 
-// TestDialogues plays recorded answers of a Nextcloud 32.0.2 to the client. An archive has
+// TestDialogues plays recorded answers to the client, of a Nextcloud 32.0.2 where the archive
+// names no other server. An archive has
 // the calls to make, what they return, and the exchanges that have to take place, each as
 // a request and its response. Of a request the first line is exact; a line of its head is
 // a header that must be there, and a line of its body a text that must be in it; with "!"

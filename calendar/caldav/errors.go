@@ -39,7 +39,7 @@ var (
 	ErrPreconditionFailed = errors.New("caldav: precondition failed")
 
 	// ErrUIDConflict: another object of the calendar has this UID, in Nextcloud also one in
-	// the trash. A new UID and a new name help.
+	// the trash, in Cyrus one of any calendar. A new UID and a new name help.
 	ErrUIDConflict = errors.New("caldav: UID is in use")
 
 	// ErrInvalid: the server takes the object or request for wrong (400, 415, 422, or a
@@ -163,10 +163,10 @@ func (e *StatusError) Is(target error) bool {
 
 func (e *StatusError) has(name xml.Name) bool { return slices.Contains(e.Preconditions, name) }
 
-// uidConflict knows the precondition of RFC 4791 and what Nextcloud sends instead: 400
-// with a text, and for a UID whose object is in the trash the database's own error as 500.
+// uidConflict knows the preconditions of RFC 4791 and, over all calendars of a user, of
+// RFC 6638 (section 3.2.4.1), and what Nextcloud sends instead: 400 with a text, and for a UID whose object is in the trash the database's own error as 500.
 func (e *StatusError) uidConflict() bool {
-	if e.has(caldav("no-uid-conflict")) {
+	if e.has(caldav("no-uid-conflict")) || e.has(caldav("unique-scheduling-object-resource")) {
 		return true
 	}
 	if e.Method != http.MethodPut {

@@ -217,7 +217,8 @@ func (c *Client) statusError(r *request, resp *answer) *StatusError {
 	return e
 }
 
-// davError reads a DAV:error body (RFC 4918, section 14.5) with sabre's message in it.
+// davError reads a DAV:error body (RFC 4918, section 14.5) with a message in it, sabre's or
+// Cyrus's.
 // What is not one says nothing.
 func davError(body []byte) (names []xml.Name, message string) {
 	d := newDecoder(bytes.NewReader(body), 64<<10, 64<<10)
@@ -228,14 +229,14 @@ func davError(body []byte) (names []xml.Name, message string) {
 	return conditions(root)
 }
 
-// conditions returns the names in a DAV:error and sabre's message to a person.
+// conditions returns the names in a DAV:error and the message to a person.
 func conditions(n *node) (names []xml.Name, message string) {
 	for _, kid := range n.kids {
 		switch {
+		case kid.name == dav("responsedescription"), kid.name == xml.Name{Space: nsSabre, Local: "message"}:
+			message = strings.TrimSpace(kid.text)
 		case kid.name.Space == nsDAV || kid.name.Space == nsCalDAV:
 			names = append(names, kid.name)
-		case kid.name == xml.Name{Space: nsSabre, Local: "message"}:
-			message = strings.TrimSpace(kid.text)
 		}
 	}
 	return names, message

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdure/perdure/calendar/internal/cyrustest"
 )
 
 // gaps are what a server does not do. They are named and tested, so that a version that
@@ -25,6 +27,7 @@ type gaps struct {
 	noCategory        bool // unknown properties are not kept
 	noFreeBusy        bool // no free-busy-query
 	rewrites          bool // data is stored otherwise than it was sent, under a strong ETag
+	plainNames        bool // names of calendars are of ASCII letters and the like
 	failsOnTokens     bool // a token that is none gets 500 instead of DAV:valid-sync-token
 }
 
@@ -40,11 +43,7 @@ func TestRadicale(t *testing.T) {
 			"--auth-type", "htpasswd", "--auth-htpasswd-filename", users, "--auth-htpasswd-encryption", "plain", "--auth-delay", "0"}
 	})
 	c := liveClient(t, address)
-	t.Run("wrong password", func(t *testing.T) {
-		if _, err := c.As(Credential{testUser, "wrong"}).Discover(t.Context()); !errors.Is(err, ErrUnauthorized) {
-			t.Errorf("Discover = %v, want ErrUnauthorized", err)
-		}
-	})
+	wrongPassword(t, c)
 	exercise(t, c, gaps{rewrites: true, noFreeBusy: true})
 }
 
@@ -56,6 +55,23 @@ func TestXandikos(t *testing.T) {
 	exercise(t, liveClient(t, address), gaps{
 		noColorAtCreation: true, noCategory: true, rewrites: true, failsOnTokens: true,
 	})
+}
+
+func TestCyrus(t *testing.T) {
+	server := cyrustest.Start(t, testSecret, testUser)
+	c, err := New(cyrustest.URL, &Options{Credential: Credential{testUser, testSecret}, MultigetChunk: 20, Transport: server.Transport()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrongPassword(t, c)
+	exercise(t, c, gaps{plainNames: true})
+}
+
+func wrongPassword(t *testing.T, c *Client) {
+	t.Helper()
+	if _, err := c.As(Credential{testUser, "wrong"}).Discover(t.Context()); !errors.Is(err, ErrUnauthorized) {
+		t.Errorf("Discover with a wrong password = %v, want ErrUnauthorized", err)
+	}
 }
 
 // startServer starts a server of Debian's on a free port and waits until it says that it
@@ -151,7 +167,14 @@ func exercise(t *testing.T, c *Client, gap gaps) {
 	}
 	home, err := c.Discover(ctx)
 	must(err)
-	href := Join(home.Sets[0], "Büro & mehr")
+	name := "Büro & mehr"
+	if gap.plainNames {
+		if _, err := c.CreateCalendar(ctx, Join(home.Sets[0], name), Props{}); !errors.Is(err, ErrForbidden) {
+			t.Errorf("CreateCalendar of %q = %v, gap %t", name, err, gap.plainNames)
+		}
+		name = "office"
+	}
+	href := Join(home.Sets[0], name)
 	cal, err := c.CreateCalendar(ctx, href, Props{
 		DisplayName: new("Büro <1>"), Color: new("#FF00AA"), Components: []string{"VEVENT"},
 		Category: new("deep work"), FocusPriority: new(7),
