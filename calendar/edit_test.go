@@ -342,8 +342,118 @@ func TestMeetingsOfOthers(t *testing.T) {
 		t.Errorf("what is the user's own notifies %q", r.Notified)
 	}
 	added, removed := changedLines(theirs, b.server.data("personal", "odd.ics"))
-	if diff := cmp.Diff([]string{"ACTION:AUDIO", "TRIGGER:-PT5M", "X-SOUND:ding"}, withoutStamps(removed)); diff != "" || len(added) < 5 {
-		t.Errorf("removed (-want +got):\n%s; added %q", diff, added)
+	if diff := cmp.Diff([]string{"ACTION:AUDIO", "TRIGGER:-PT5M", "X-SOUND:ding"}, withoutStamps(removed)); diff != "" {
+		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"X-ADHD-FOCUS-PRIORITY:2", "COLOR:red", "TRIGGER:-PT30M", "ACTION:DISPLAY", `DESCRIPTION:Zahn\,arzt`}, withoutStamps(added)); diff != "" {
+		t.Errorf("added (-want +got):\n%s", diff)
+	}
+}
+
+const (
+	byAlice, byEve = "ORGANIZER:mailto:alice@example.org\n", "ORGANIZER:mailto:eve@example.org\n"
+	withAlice      = "ATTENDEE;PARTSTAT=ACCEPTED:mailto:alice@example.org\n"
+	weeklyTalk     = "DTSTART:20260310T090000Z\nRRULE:FREQ=WEEKLY;COUNT=4\nSEQUENCE:3\nSUMMARY:Talk\n"
+	secondTalk     = "RECURRENCE-ID:20260317T090000Z\nDTSTART:20260317T090000Z\nSUMMARY:Second\n"
+)
+
+// talks is an object of some components of one event.
+func talks(components ...string) string {
+	const begin, end = "BEGIN:VEVENT\nUID:o\nDTSTAMP:20260101T000000Z\n", "END:VEVENT\n"
+	all := "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n" + begin + strings.Join(components, end+begin) + end + "END:VCALENDAR\n"
+	return strings.ReplaceAll(all, "\n", "\r\n")
+}
+
+// However an object is written, what is another's in part is another's.
+func TestWhoseMeeting(t *testing.T) {
+	const single, second = "DTSTART:20260310T090000Z\nSUMMARY:Talk\n", "2026-03-17T09:00:00Z"
+	title := calendar.EventChange{Title: calendar.To("x")}
+	for _, tt := range []struct {
+		name, object, recurrenceID string
+		change                     calendar.EventChange
+		others                     bool
+	}{
+		{"an occurrence without organizer", talks(weeklyTalk+byEve, secondTalk), second, title, true},
+		{"a series without organizer", talks(weeklyTalk, secondTalk+byEve), "", title, true},
+		{"another occurrence of it", talks(weeklyTalk, secondTalk+byEve), "2026-03-24T09:00:00Z", title, true},
+		{"moving a series with another's occurrence", talks(weeklyTalk+byAlice, secondTalk+byEve), "", calendar.EventChange{Start: calendar.To("2026-03-10T11:00:00Z")}, true},
+		{"ending a series with another's occurrence", talks(weeklyTalk+byAlice, secondTalk+byEve), "", calendar.EventChange{Recurrence: calendar.To[*calendar.Recurrence](nil)}, true},
+		{"two organizers", talks(single + byAlice + byEve), "", title, true},
+		{"a name without an address", talks(single + "ORGANIZER;CN=Eve:\n"), "", title, true},
+		{"a name with half an address", talks(single + "ORGANIZER;CN=Eve:mailto:\n"), "", title, true},
+		{"the user for another", talks(single + "ORGANIZER;SENT-BY=\"mailto:alice@example.org\":mailto:eve@example.org\n"), "", title, true},
+		{"another event beside it", strings.Replace(talks(single, "X-P:1\n"+byEve+single), "o\r\nDTSTAMP:20260101T000000Z\r\nX-P", "p\r\nDTSTAMP:20260101T000000Z\r\nX-P", 1), "", title, false},
+		{"nobody", talks(single + "ORGANIZER:\n"), "", title, false},
+		{"the user twice", talks(weeklyTalk+byAlice, secondTalk+strings.ToUpper(byAlice)), second, title, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newTestbed(t, nil)
+			b.server.put("personal", "o.ics", tt.object)
+			_, err := b.UpdateEvent(t.Context(), "personal", "o", tt.change, calendar.Edit{RecurrenceID: tt.recurrenceID})
+			if others := errors.Is(err, calendar.ErrForbidden); others != tt.others || err != nil && !others {
+				t.Errorf("UpdateEvent: %v, want a refusal: %t", err, tt.others)
+			}
+			if now := b.server.data("personal", "o.ics"); err != nil && now != tt.object {
+				t.Errorf("what was refused is\n%s", now)
+			}
+		})
+	}
+}
+
+// What an attendee changes for himself leaves the organizer's properties, whoever is to be
+// told, and the number of his revision.
+func TestOthersPropertiesStay(t *testing.T) {
+	no, yes := false, true
+	agent := strings.Replace(byEve, "ORGANIZER", "ORGANIZER;SCHEDULE-AGENT=CLIENT", 1)
+	zoned := strings.ReplaceAll(strings.Replace(weeklyTalk, "DTSTART:", "DTSTART;TZID=Europe/Vienna:", 1), "0000Z", "0000")
+	red := calendar.EventChange{Color: calendar.To("red")}
+	for _, tt := range []struct {
+		name, object string
+		how          calendar.Edit
+		added        []string
+		notified     []string
+	}{
+		{"all", talks(weeklyTalk + byEve + withAlice), calendar.Edit{}, []string{"COLOR:red"}, nil},
+		{"silently", talks(zoned + byEve + withAlice), calendar.Edit{Notify: &no}, []string{"COLOR:red"}, nil},
+		{"not silently", talks(weeklyTalk + agent + withAlice), calendar.Edit{Notify: &yes}, []string{"COLOR:red"}, nil},
+		{"an occurrence", talks(weeklyTalk + byEve + withAlice), calendar.Edit{RecurrenceID: "2026-03-17T09:00:00Z"},
+			[]string{"BEGIN:VEVENT", "UID:o", "DTSTART:20260317T090000Z", "SEQUENCE:3", "SUMMARY:Talk", strings.TrimSpace(byEve), strings.TrimSpace(withAlice), "RECURRENCE-ID:20260317T090000Z", "COLOR:red", "END:VEVENT"},
+			[]string{"eve@example.org"}},
+		{"an occurrence without the user", talks(weeklyTalk + byEve), calendar.Edit{RecurrenceID: "2026-03-17T09:00:00Z"},
+			[]string{"BEGIN:VEVENT", "UID:o", "DTSTART:20260317T090000Z", "SEQUENCE:3", "SUMMARY:Talk", strings.TrimSpace(byEve), "RECURRENCE-ID:20260317T090000Z", "COLOR:red", "END:VEVENT"}, nil},
+		{"an occurrence silently", talks(weeklyTalk + byEve + withAlice), calendar.Edit{RecurrenceID: "2026-03-17T09:00:00Z", Notify: &no},
+			[]string{"BEGIN:VEVENT", "UID:o", "DTSTART:20260317T090000Z", "SEQUENCE:3", "SUMMARY:Talk", strings.TrimSpace(byEve), strings.TrimSpace(withAlice), "RECURRENCE-ID:20260317T090000Z", "COLOR:red", "END:VEVENT"}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newTestbed(t, nil)
+			b.server.schedules = true
+			b.server.put("personal", "o.ics", tt.object)
+			r := b.update(t, "o", red, tt.how)
+			added, removed := changedLines(tt.object, b.server.data("personal", "o.ics"))
+			if diff := cmp.Diff(tt.added, withoutStamps(added)); diff != "" || len(withoutStamps(removed)) > 0 {
+				t.Errorf("added (-want +got):\n%s; removed %q", diff, removed)
+			}
+			if diff := cmp.Diff(tt.notified, r.Notified); diff != "" {
+				t.Errorf("notified (-want +got):\n%s", diff)
+			}
+			if put, want := b.server.requests(), tt.how.Notify == &no; strings.HasSuffix(put[len(put)-1], " quietly") != want {
+				t.Errorf("written by %q, quietly: want %t", put[len(put)-1], want)
+			}
+		})
+	}
+
+	// Left by the user, an occurrence is an exception, and the revision still the organizer's.
+	b := newTestbed(t, nil)
+	b.server.schedules = true
+	b.server.put("personal", "o.ics", talks(weeklyTalk+byEve+withAlice))
+	r, err := b.DeleteEvent(t.Context(), "personal", "o", calendar.Edit{RecurrenceID: "2026-03-17T09:00:00Z"})
+	if diff := cmp.Diff([]string{"eve@example.org"}, r.Notified); err != nil || diff != "" {
+		t.Errorf("DeleteEvent: %v; notified (-want +got):\n%s", err, diff)
+	}
+	r, err = b.DeleteEvent(t.Context(), "personal", "o", calendar.Edit{RecurrenceID: "2026-03-24T09:00:00Z", Notify: &no})
+	added, removed := changedLines(talks(weeklyTalk+byEve+withAlice), b.server.data("personal", "o.ics"))
+	if diff := cmp.Diff([]string{"EXDATE:20260317T090000Z", "EXDATE:20260324T090000Z"}, withoutStamps(added)); err != nil || diff != "" || len(withoutStamps(removed)) > 0 || r.Notified != nil {
+		t.Errorf("DeleteEvent = %+v, %v; added (-want +got):\n%s; removed %q", r, err, diff, removed)
 	}
 }
 
@@ -411,10 +521,17 @@ func TestNotify(t *testing.T) {
 	if r = b.update(t, "odd", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{}); len(r.Notified) != 0 {
 		t.Errorf("a change of nothing notifies %q", r.Notified)
 	}
+	b.server.requests()
 	no, yes := false, true
 	r = b.update(t, "odd", calendar.EventChange{Title: calendar.To("y")}, calendar.Edit{Notify: &no})
-	if raw := b.server.data("personal", "odd.ics"); len(r.Notified) != 0 || strings.Count(raw, "SCHEDULE-AGENT=CLIENT") != 3 {
-		t.Errorf("notify false: %q\n%s", r.Notified, raw)
+	if raw := b.server.data("personal", "odd.ics"); len(r.Notified) != 0 || strings.Contains(raw, "SCHEDULE-AGENT") {
+		t.Errorf("notify false: %q\n%s", r.Notified, raw) // to those who are there the server would send cancellations
+	}
+	b.wantRequests(t, "a silent change", "GET alice/personal/odd.ics", "PUT alice/personal/odd.ics quietly")
+	more := calendar.To([]calendar.Participant{{Email: "bob@example.org"}, {Email: "dan@example.org"}})
+	r = b.update(t, "odd", calendar.EventChange{Participants: more}, calendar.Edit{Notify: &no})
+	if raw := b.server.data("personal", "odd.ics"); len(r.Notified) != 0 || strings.Count(raw, "SCHEDULE-AGENT=CLIENT") != 1 {
+		t.Errorf("one more, notify false: %q\n%s", r.Notified, raw)
 	}
 	r = b.update(t, "odd", calendar.EventChange{Title: calendar.To("z")}, calendar.Edit{Notify: &yes})
 	if raw := b.server.data("personal", "odd.ics"); len(r.Notified) != 2 || strings.Contains(raw, "SCHEDULE-AGENT") {
@@ -425,22 +542,62 @@ func TestNotify(t *testing.T) {
 	if err != nil || len(gone.Notified) != 0 {
 		t.Errorf("DeleteEvent = %+v, %v", gone, err)
 	}
-	b.wantRequests(t, "a silent deletion", "GET alice/personal/odd.ics", "PUT alice/personal/odd.ics", "DELETE alice/personal/odd.ics")
+	b.wantRequests(t, "a silent deletion", "GET alice/personal/odd.ics", "DELETE alice/personal/odd.ics quietly")
+	made, err := b.CreateEvent(t.Context(), "personal", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-03-11"), Participants: more}, &no)
+	if raw := b.server.data("personal", made.Event.ID+".ics"); err != nil || len(made.Notified) != 0 || strings.Count(raw, "SCHEDULE-AGENT=CLIENT") != 3 {
+		t.Errorf("CreateEvent: %q, %v\n%s", made.Notified, err, raw)
+	}
+}
+
+// Who is left out of a meeting hears of it, and who takes part in one occurrence.
+func TestWhoIsNotified(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.schedules = true
+	b.server.put("personal", "o.ics", talks(weeklyTalk+byAlice+"ATTENDEE:mailto:bob@example.org\n", secondTalk+byAlice+"ATTENDEE:mailto:carol@example.org\nATTENDEE:mailto:Bob@example.org\n"))
+	both := []string{"bob@example.org", "carol@example.org"}
+	r := b.update(t, "o", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{})
+	if diff := cmp.Diff(both, r.Notified); diff != "" {
+		t.Errorf("by a change of the series (-want +got):\n%s", diff)
+	}
+	r = b.update(t, "o", calendar.EventChange{Participants: calendar.To([]calendar.Participant{{Email: "dan@example.org"}})}, calendar.Edit{RecurrenceID: "2026-03-17T09:00:00Z"})
+	if diff := cmp.Diff(append(both, "dan@example.org"), r.Notified); diff != "" {
+		t.Errorf("by another list (-want +got):\n%s", diff)
+	}
+	r = b.update(t, "o", calendar.EventChange{Participants: calendar.To([]calendar.Participant{})}, calendar.Edit{RecurrenceID: "2026-03-17T09:00:00Z"})
+	if diff := cmp.Diff([]string{"bob@example.org", "dan@example.org"}, r.Notified); diff != "" {
+		t.Errorf("by an empty list (-want +got):\n%s", diff)
+	}
+	gone, err := b.DeleteEvent(t.Context(), "personal", "o", calendar.Edit{})
+	if diff := cmp.Diff([]string{"bob@example.org"}, gone.Notified); err != nil || diff != "" {
+		t.Errorf("by the deletion: %v (-want +got):\n%s", err, diff)
+	}
 }
 
 // Invited to two occurrences of a series, a user has an object without a master.
 func TestOccurrencesAlone(t *testing.T) {
 	b := newTestbed(t, nil)
 	b.server.schedules = true
-	vevent := func(id string) string {
-		return "BEGIN:VEVENT\nUID:o\nDTSTAMP:20260101T000000Z\nRECURRENCE-ID:" + id + "\nDTSTART:" + id + "\nSUMMARY:Talk\nORGANIZER:mailto:eve@example.org\nATTENDEE:mailto:alice@example.org\nEND:VEVENT\n"
+	occurrence := func(id string) string {
+		return "RECURRENCE-ID:" + id + "\nDTSTART:" + id + "\nSUMMARY:Talk\n" + byEve + withAlice
 	}
-	b.server.put("personal", "o.ics", strings.ReplaceAll("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n"+vevent("20260310T090000Z")+vevent("20260317T090000Z")+"END:VCALENDAR\n", "\n", "\r\n"))
+	b.server.put("personal", "o.ics", talks(occurrence("20260310T090000Z"), occurrence("20260317T090000Z"), occurrence("20260324T090000Z")))
 	how := calendar.Edit{RecurrenceID: "2026-03-17T09:00:00Z"}
 	for range 2 { // the second one changes nothing
 		if r := b.update(t, "o", calendar.EventChange{Color: calendar.To("red")}, how); r.Event.Color != "red" || len(r.Notified) != 0 {
 			t.Errorf("UpdateEvent = %+v", r)
 		}
+	}
+	for i, want := range []string{"2026-03-17T09:00:00Z", "2026-03-10T09:00:00Z", "2026-03-24T09:00:00Z"} {
+		r, err := b.DeleteEvent(t.Context(), "personal", "o", calendar.Edit{RecurrenceID: want})
+		if diff := cmp.Diff([]string{"eve@example.org"}, r.Notified); err != nil || r.Scope != "occurrence" || diff != "" {
+			t.Errorf("DeleteEvent(%s) = %+v, %v; notified (-want +got):\n%s", want, r, err, diff)
+		}
+		if left := strings.Count(b.server.data("personal", "o.ics"), "BEGIN:VEVENT"); left != 2-i {
+			t.Errorf("after %d deletions %d occurrences are left", i+1, left)
+		}
+	}
+	if names := b.server.names("personal"); len(names) > 0 {
+		t.Errorf("after the last occurrence there is %q", names)
 	}
 }
 

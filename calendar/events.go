@@ -66,6 +66,8 @@ type target struct {
 	saw   *object // as it was in the copy that was served last: what the caller may have seen
 	zone  *time.Location
 	fresh Freshness
+
+	notified []string // whom the server writes to because of what was done
 }
 
 func (u *User) target(ctx context.Context, calendarID, eventID string) (*target, error) {
@@ -214,7 +216,7 @@ func (u *User) CreateEvent(ctx context.Context, calendarID string, change EventC
 	if change.End.Value == "" {
 		change.End.Set = false
 	}
-	e := &edit{cal, comp, &change, t.zone, own, true, ""}
+	e := &edit{cal: cal, comp: comp, change: &change, zone: t.zone, own: own, master: true}
 	if err := e.apply(); err != nil {
 		return Result{}, err
 	}
@@ -222,13 +224,20 @@ func (u *User) CreateEvent(ctx context.Context, calendarID string, change EventC
 		return Result{}, err
 	}
 	if notify != nil && !*notify {
-		silence(comp, true)
+		t.hush()
+		silence(comp, nil)
+	}
+	if t.l.schedules() {
+		t.notified = own.notified(cal, uid)
 	}
 	if err := t.store(ctx, memberHref(t.c.Href, uid), "", cal.Bytes()); err != nil {
 		return Result{}, err
 	}
-	return t.result(cal, "", &change, comp)
+	return t.result(cal, "", &change)
 }
+
+// hush asks the server to write to nobody about what is done from now on.
+func (t *target) hush() { t.acct.Client = t.acct.Client.Quiet() }
 
 // place is where a new event goes.
 func (u *User) place(ctx context.Context, calendarID string) (*target, error) {
@@ -261,22 +270,17 @@ func (t *target) occurs(cal *ical.Calendar) error {
 	return nil
 }
 
-// result is what a write answers; t.o is the object as it was stored, comp what was
-// written in it, nil for nothing.
-func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventChange, comp *ical.Component) (Result, error) {
+// result is what a write answers; t.o is the object as it was stored.
+func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventChange) (Result, error) {
 	e, err := eventAt(cal, recurrenceID, t.zone)
 	if err != nil {
 		return Result{}, err
 	}
-	r := Result{Event: dress(e, t.c, t.o), Scope: scope(cal, recurrenceID), TimeZone: t.zone.String()}
+	r := Result{Event: dress(e, t.c, t.o), Scope: scope(cal, recurrenceID), TimeZone: t.zone.String(), Notified: t.notified}
 	if change.TimeZone.Value != "" {
 		if loc := namedZone(change.TimeZone.Value); loc != nil {
 			r.TimeZone = loc.String()
 		}
-	}
-	// Nothing that may be changed in another's meeting is the organizer's business.
-	if own := t.l.people(t.acct); comp != nil && t.l.schedules() && own.foreignOrganizer(comp) == "" {
-		r.Notified = own.notified(comp)
 	}
 	return r, nil
 }
@@ -307,64 +311,84 @@ func (u *User) UpdateEvent(ctx context.Context, calendarID, eventID string, chan
 	if err != nil {
 		return Result{}, err
 	}
-	return t.rewrite(ctx, how, func(cal *ical.Calendar) (*ical.Component, error) {
+	return t.rewrite(ctx, how, func(cal *ical.Calendar) (bool, error) {
 		return t.applyChange(cal, &change, how)
-	}, func(cal *ical.Calendar, comp *ical.Component) (Result, error) {
-		return t.result(cal, how.RecurrenceID, &change, comp)
+	}, func(cal *ical.Calendar) (Result, error) {
+		return t.result(cal, how.RecurrenceID, &change)
 	})
 }
 
 // applyChange changes a fresh object, and finds conflicts with what the caller saw.
-func (t *target) applyChange(cal *ical.Calendar, change *EventChange, how Edit) (*ical.Component, error) {
+// It says whether there is anything to write.
+func (t *target) applyChange(cal *ical.Calendar, change *EventChange, how Edit) (bool, error) {
+	t.notified = nil
 	before, err := eventAt(cal, how.RecurrenceID, t.zone)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	comp := masterOf(cal)
+	events := len(cal.Components("VEVENT"))
 	master := comp != nil && comp.Property("RECURRENCE-ID") == nil
 	if how.RecurrenceID != "" {
 		id, err := parseRecurrenceID(how.RecurrenceID, t.zone)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		if comp, err = cal.Override("", id, t.zone); err != nil {
-			return nil, noOccurrence(how.RecurrenceID, err)
+			return false, noOccurrence(how.RecurrenceID, err)
 		}
 		if id := comp.Property("RECURRENCE-ID"); id != nil && strings.EqualFold(id.Param("RANGE"), "THISANDFUTURE") {
-			return nil, invalid("recurrenceId", "another program changed the series from this occurrence on, so it can't be changed without the later ones; change a later occurrence, or leave recurrenceId out to change the series.")
+			return false, invalid("recurrenceId", "another program changed the series from this occurrence on, so it can't be changed without the later ones; change a later occurrence, or leave recurrenceId out to change the series.")
 		}
 		master = false
 	}
 	if comp == nil {
-		return nil, invalid("recurrenceId", "only single occurrences of this series are in the calendar; send the recurrenceId of one.")
+		return false, invalid("recurrenceId", "only single occurrences of this series are in the calendar; send the recurrenceId of one.")
 	}
+	made := len(cal.Components("VEVENT")) > events
+	uid, own := comp.Text("UID"), t.l.people(t.acct)
+	notified, there := own.notified(cal, uid), participants(cal, uid)
 	rev := newRevision(cal)
-	e := &edit{cal, comp, change, t.zone, t.l.people(t.acct), master, t.u.svc.opts.AddressHelp}
+	e := &edit{cal, comp, change, t.zone, own, master, t.u.svc.opts.AddressHelp, own.foreignOrganizer(cal, uid)}
 	if err := e.apply(); err != nil {
-		return nil, err
+		return false, err
 	}
-	if how.Notify != nil && (!*how.Notify || t.l.schedules()) {
-		silence(comp, !*how.Notify)
+	switch {
+	case how.Notify == nil:
+	case !*how.Notify:
+		t.hush()
+		if e.organizer == nil {
+			silence(comp, there)
+		}
+	case t.l.schedules() && e.organizer == nil:
+		speak(comp)
 	}
 	if err := t.occurs(cal); err != nil {
-		return nil, err
+		return false, err
 	}
 	after, err := eventAt(cal, how.RecurrenceID, t.zone)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if how.ETag == "" {
 		if seen, err := t.seen(how.RecurrenceID); err == nil {
 			if fields := change.conflicts(&seen, &before, &after); len(fields) > 0 {
-				return nil, &Problem{Kind: ErrConflict, Field: fields[0],
+				return false, &Problem{Kind: ErrConflict, Field: fields[0],
 					Text: "someone else changed it since you read the event (changed: " + strings.Join(fields, ", ") + "). Read the event again, then repeat the change if it is still right."}
 			}
 		}
 	}
-	if !rev.stamp(time.Now()) {
-		return nil, nil
+	if !rev.stamp(time.Now(), e.organizer != nil) {
+		return false, nil
 	}
-	return comp, nil
+	switch {
+	case !t.l.schedules() || how.Notify != nil && !*how.Notify:
+	case e.organizer == nil: // those who are left out hear of it, too
+		t.notified = distinct(append(notified, own.notified(cal, uid)...))
+	case made && own.attends(comp): // an answer of its own goes out for the occurrence
+		t.notified = notified
+	}
+	return true, nil
 }
 
 // known is what the caller may have read of the event.
@@ -401,32 +425,41 @@ func (u *User) DeleteEvent(ctx context.Context, calendarID, eventID string, how 
 	if err != nil {
 		return Result{}, err
 	}
-	return t.rewrite(ctx, how, func(cal *ical.Calendar) (*ical.Component, error) {
-		comp := masterOf(cal)
-		if how.RecurrenceID == "" {
-			return comp, errDelete
-		}
-		id, err := parseRecurrenceID(how.RecurrenceID, t.zone)
-		if err != nil {
-			return nil, err
-		}
-		rev := newRevision(cal)
-		if err := cal.Exclude("", id, t.zone); err != nil {
-			return nil, noOccurrence(how.RecurrenceID, err)
-		}
-		if t.occurs(cal) != nil {
-			return comp, errDelete
-		}
-		if how.Notify != nil && !*how.Notify && comp != nil {
-			silence(comp, true)
-		}
-		rev.stamp(time.Now())
-		return comp, nil
-	}, func(cal *ical.Calendar, comp *ical.Component) (Result, error) {
-		r := Result{Scope: scope(cal, how.RecurrenceID), TimeZone: t.zone.String()}
-		if t.l.schedules() && comp != nil {
-			r.Notified = t.l.people(t.acct).notified(comp)
-		}
-		return r, nil
+	return t.rewrite(ctx, how, func(cal *ical.Calendar) (bool, error) {
+		return true, t.applyDeletion(cal, how)
+	}, func(cal *ical.Calendar) (Result, error) {
+		return Result{Scope: scope(cal, how.RecurrenceID), TimeZone: t.zone.String(), Notified: t.notified}, nil
 	})
+}
+
+// applyDeletion takes an occurrence out of a fresh object. It returns errDelete where
+// nothing is left, or nothing is to be left.
+func (t *target) applyDeletion(cal *ical.Calendar, how Edit) error {
+	uid, own := "", t.l.people(t.acct)
+	if events := cal.Components("VEVENT"); len(events) > 0 {
+		uid = events[0].Text("UID")
+	}
+	t.notified = nil
+	if how.Notify != nil && !*how.Notify {
+		t.hush()
+	} else if t.l.schedules() {
+		t.notified = own.notified(cal, uid)
+	}
+	if how.RecurrenceID == "" {
+		return errDelete
+	}
+	id, err := parseRecurrenceID(how.RecurrenceID, t.zone)
+	if err != nil {
+		return err
+	}
+	rev := newRevision(cal)
+	others := own.foreignOrganizer(cal, uid) != nil
+	if err := cal.Exclude("", id, t.zone); err != nil {
+		return noOccurrence(how.RecurrenceID, err)
+	}
+	if t.occurs(cal) != nil {
+		return errDelete
+	}
+	rev.stamp(time.Now(), others)
+	return nil
 }

@@ -138,7 +138,11 @@ func (f *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
 		xml.Unmarshal(body, &root)
 		name = root.XMLName.Local
 	}
-	f.log = append(f.log, name+" "+strings.TrimPrefix(path, "/dav/calendars/"))
+	entry := name + " " + strings.TrimPrefix(path, "/dav/calendars/")
+	if r.Header.Get("Schedule-Reply") == "F" && r.Header.Get("X-NC-Scheduling") == "false" {
+		entry += " quietly"
+	}
+	f.log = append(f.log, entry)
 	if f.down || f.broken == r.Method {
 		f.mu.Unlock()
 		return nil, errors.New("connection refused")

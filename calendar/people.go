@@ -12,14 +12,32 @@ type people []string
 
 func (own people) has(address string) bool { return slices.Contains(own, addressKey(address)) }
 
-// foreignOrganizer returns whose meeting it is, "" if it is the user's own or none. An
-// organizer who is not known to be the user is another.
-func (own people) foreignOrganizer(comp *ical.Component) string {
-	p := comp.Property("ORGANIZER")
-	if p == nil || own.has(mailOf(p)) || own.has(p.Value()) {
-		return ""
+// foreignOrganizer returns whose meeting it is, nil if it is the user's own or none. An
+// organizer who is not known to be the user is another. All components of an event have
+// the same one (RFC 6638, section 3.2.4.2); where they have not, an occurrence that was
+// changed by itself say, what is another's in part is another's.
+func (own people) foreignOrganizer(cal *ical.Calendar, uid string) *ical.Property {
+	for _, c := range components(cal, uid) {
+		for _, p := range c.Properties("ORGANIZER") {
+			if organizerName(p) != "" && !own.has(mailOf(p)) && !own.has(p.Value()) {
+				return p
+			}
+		}
 	}
-	return mailOf(p)
+	return nil
+}
+
+// components are those of one event: its master, if it is there, and its occurrences.
+func components(cal *ical.Calendar, uid string) []*ical.Component {
+	return slices.DeleteFunc(cal.Components("VEVENT"), func(c *ical.Component) bool { return c.Text("UID") != uid })
+}
+
+// organizerName is what an organizer may be called; "" for an ORGANIZER that names nobody.
+func organizerName(p *ical.Property) string {
+	if mail := mailOf(p); addressKey(mail) != "" {
+		return mail
+	}
+	return p.Param("CN")
 }
 
 var (
@@ -87,23 +105,45 @@ func setParam(p *ical.Property, name, value string, except ...string) {
 }
 
 // notified returns whom the server writes to when the event is stored or deleted: the
-// others, where the user is the organizer (RFC 6638, section 3.2.1), and the organizer,
-// where the user leaves another's meeting.
-func (own people) notified(comp *ical.Component) []string {
-	organizer := comp.Property("ORGANIZER")
-	if organizer == nil || quiet(organizer) {
-		return nil
-	}
-	if foreign := own.foreignOrganizer(comp); foreign != "" {
-		return []string{foreign}
+// others, where the user is the organizer (RFC 6638, section 3.2.1), whatever occurrence
+// they take part in, and the organizer, where the user leaves another's meeting.
+func (own people) notified(cal *ical.Calendar, uid string) []string {
+	if foreign := own.foreignOrganizer(cal, uid); foreign != nil {
+		if quiet(foreign) || addressKey(mailOf(foreign)) == "" {
+			return nil
+		}
+		return []string{mailOf(foreign)}
 	}
 	var out []string
-	for _, p := range comp.Properties("ATTENDEE") {
-		if mail := mailOf(p); !own.has(mail) && !quiet(p) {
-			out = append(out, mail)
+	for _, c := range components(cal, uid) {
+		if organizer := c.Property("ORGANIZER"); organizer == nil || quiet(organizer) {
+			continue
+		}
+		for _, p := range c.Properties("ATTENDEE") {
+			if mail := mailOf(p); !own.has(mail) && !quiet(p) {
+				out = append(out, mail)
+			}
+		}
+	}
+	return distinct(out)
+}
+
+// distinct returns addresses once each.
+func distinct(list []string) []string {
+	var out []string
+	seen := make(map[string]bool)
+	for _, address := range list {
+		if key := addressKey(address); !seen[key] {
+			seen[key] = true
+			out = append(out, address)
 		}
 	}
 	return out
+}
+
+// attends says whether the user takes part.
+func (own people) attends(comp *ical.Component) bool {
+	return slices.ContainsFunc(comp.Properties("ATTENDEE"), func(p *ical.Property) bool { return own.has(mailOf(p)) })
 }
 
 // quiet says that the server is not to write to this one (RFC 6638, section 7.1).
@@ -112,14 +152,41 @@ func quiet(p *ical.Property) bool {
 	return agent == "CLIENT" || agent == "NONE"
 }
 
-// silence tells the server to write to nobody. Nextcloud heeds nothing but this.
-func silence(comp *ical.Component, on bool) {
+// A server is asked to write to nobody about a change by the request ([caldav.Client.Quiet])
+// and, where it does not know such requests, in the event: that we write to those who are new.
+// Of those who were there already the event must not say so: to them the server would send a
+// cancellation (RFC 6638, section 3.2.1.2).
+
+// silence tells the server not to write to who is new.
+func silence(comp *ical.Component, known map[string]bool) {
+	for _, p := range comp.Properties("ATTENDEE") {
+		if !known[addressKey(mailOf(p))] {
+			p.SetParam("SCHEDULE-AGENT", "CLIENT")
+		}
+	}
+	if len(known) == 0 {
+		for _, p := range comp.Properties("ORGANIZER") {
+			p.SetParam("SCHEDULE-AGENT", "CLIENT")
+		}
+	}
+}
+
+// participants are the keys of the addresses of all who take part in an event.
+func participants(cal *ical.Calendar, uid string) map[string]bool {
+	out := make(map[string]bool)
+	for _, c := range components(cal, uid) {
+		for _, p := range c.Properties("ATTENDEE") {
+			out[addressKey(mailOf(p))] = true
+		}
+	}
+	return out
+}
+
+// speak lets the server write to all again.
+func speak(comp *ical.Component) {
 	for _, name := range []string{"ORGANIZER", "ATTENDEE"} {
 		for _, p := range comp.Properties(name) {
-			switch {
-			case on:
-				p.SetParam("SCHEDULE-AGENT", "CLIENT")
-			case quiet(p):
+			if quiet(p) {
 				p.SetParam("SCHEDULE-AGENT")
 			}
 		}

@@ -22,10 +22,10 @@ var changedMeanwhile = &Problem{Kind: ErrConflict, Field: "etag",
 	Text: "the event was changed since you read it. Read it again, then repeat the change if it is still right."}
 
 // rewrite reads the object fresh, lets change change it, and writes it back if nobody
-// else did meanwhile; else once more. change returns the component concerned, nil if
-// nothing is to be written, and errDelete if nothing is left.
-func (t *target) rewrite(ctx context.Context, how Edit, change func(*ical.Calendar) (*ical.Component, error),
-	result func(*ical.Calendar, *ical.Component) (Result, error)) (Result, error) {
+// else did meanwhile; else once more. change says whether there is anything to write, and
+// errDelete if nothing is left.
+func (t *target) rewrite(ctx context.Context, how Edit, change func(*ical.Calendar) (bool, error),
+	result func(*ical.Calendar) (Result, error)) (Result, error) {
 	var err error
 	for range 2 {
 		var obj caldav.Object
@@ -43,24 +43,20 @@ func (t *target) rewrite(ctx context.Context, how Edit, change func(*ical.Calend
 		if parseErr != nil {
 			return Result{}, unreadable(parseErr)
 		}
-		comp, changeErr := change(cal)
+		changed, changeErr := change(cal)
 		switch {
 		case errors.Is(changeErr, errDelete):
-			if comp == nil && len(cal.Components("VEVENT")) > 0 {
-				comp = cal.Components("VEVENT")[0]
-			}
-			if err = t.remove(ctx, obj, cal, how); err == nil {
-				return result(cal, comp)
+			if err = t.remove(ctx, obj); err == nil {
+				return result(cal)
 			}
 		case changeErr != nil:
 			return Result{}, changeErr
-		case comp == nil: // it is so already
-			fresh := newObjectCopy(obj.Href, obj.ETag, obj.Data)
-			t.o = fresh
-			return result(cal, nil)
+		case !changed: // it is so already
+			t.o = newObjectCopy(obj.Href, obj.ETag, obj.Data)
+			return result(cal)
 		default:
 			if err = t.store(ctx, obj.Href, obj.ETag, cal.Bytes()); err == nil {
-				return result(cal, comp)
+				return result(cal)
 			}
 		}
 		if !errors.Is(err, caldav.ErrPreconditionFailed) {
@@ -70,22 +66,8 @@ func (t *target) rewrite(ctx context.Context, how Edit, change func(*ical.Calend
 	return Result{}, err
 }
 
-// remove deletes the object. Where nobody is to be told, the object is silenced first.
-func (t *target) remove(ctx context.Context, obj caldav.Object, cal *ical.Calendar, how Edit) error {
-	if how.Notify != nil && !*how.Notify && t.l.schedules() {
-		before := string(cal.Bytes())
-		for _, c := range cal.Components("VEVENT") {
-			silence(c, true)
-		}
-		if string(cal.Bytes()) != before {
-			stored, err := t.acct.Client.UpdateObject(ctx, obj.Href, obj.ETag, cal.Bytes())
-			if err != nil {
-				t.u.written(ctx, t.c, 0, nil)
-				return explain("The event", err)
-			}
-			obj.ETag = stored.ETag
-		}
-	}
+// remove deletes the object.
+func (t *target) remove(ctx context.Context, obj caldav.Object) error {
 	head, err := t.u.head(ctx, eventsKey+t.c.Href)
 	if err != nil {
 		return err

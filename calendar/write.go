@@ -19,6 +19,8 @@ type edit struct {
 	own    people
 	master bool // of a series or a single event; else an occurrence's override
 	help   string
+
+	organizer *ical.Property // of another's meeting
 }
 
 // apply does it. What is not asked for is not touched: unknown properties, parameters
@@ -94,7 +96,9 @@ func (e *edit) apply() error {
 	if c.Reminders.Set {
 		setReminders(e.cal, comp, c.Reminders.Value, e.zone, e.own)
 	}
-	e.cal.EnsureTimezones()
+	if e.organizer == nil {
+		e.cal.EnsureTimezones()
+	}
 	return nil
 }
 
@@ -125,8 +129,7 @@ func (e *edit) move(known *Recurrence) error {
 // permitted refuses what an attendee can't change in another's meeting: the organizer's
 // next message would undo it.
 func (e *edit) permitted() error {
-	organizer := e.own.foreignOrganizer(e.comp)
-	if organizer == "" {
+	if e.organizer == nil {
 		return nil
 	}
 	c := *e.change
@@ -135,7 +138,7 @@ func (e *edit) permitted() error {
 	if c.IsEmpty() {
 		return nil
 	}
-	text := fmt.Sprintf("This meeting is organized by %s. Only your own reminders, color, adhdCategory, focusPriority, energyLevel and relatedTasks can be changed in it; ask the organizer for anything else.", clip(organizer, 100))
+	text := fmt.Sprintf("This meeting is organized by %s. Only your own reminders, color, adhdCategory, focusPriority, energyLevel and relatedTasks can be changed in it; ask the organizer for anything else.", clip(organizerName(e.organizer), 100))
 	if len(e.own) == 0 {
 		text += " The calendar server does not say which mail addresses are the user's own, so that every organizer counts as somebody else. " + e.help
 	}
@@ -251,8 +254,10 @@ func plan(c *ical.Component) string {
 }
 
 // stamp brings DTSTAMP and LAST-MODIFIED of what changed up to date, and SEQUENCE where
-// the plan changed. It says whether anything did.
-func (r *revision) stamp(now time.Time) bool {
+// the plan changed, unless the meeting is another's: the organizer counts its revisions, and
+// a number ahead of his makes his next message an old one (RFC 5546, section 2.1.4). It says
+// whether anything did.
+func (r *revision) stamp(now time.Time, others bool) bool {
 	changed := false
 	present := 0
 	for _, c := range r.cal.Components("VEVENT") {
@@ -266,7 +271,7 @@ func (r *revision) stamp(now time.Time) bool {
 		changed = true
 		c.SetTime("DTSTAMP", ical.UTCTime(now))
 		c.SetTime("LAST-MODIFIED", ical.UTCTime(now))
-		if before.plan != plan(c) {
+		if before.plan != plan(c) && !others {
 			n, _ := strconv.Atoi(strings.TrimSpace(c.Text("SEQUENCE")))
 			c.SetValue("SEQUENCE", strconv.Itoa(max(n, 0)+1))
 		}

@@ -62,7 +62,13 @@ type Options struct {
 type Client struct {
 	server  *server
 	account *account
+	hushed  bool // see Quiet
 }
+
+// Quiet returns the client as one whose writes of objects participants do not hear of, if
+// the server can be asked for that: sabre/dav, and with it Nextcloud, heeds what RFC 6638,
+// section 8.1, has for deletions at every write, and Nextcloud has a word of its own.
+func (c *Client) Quiet() *Client { return &Client{c.server, c.account, true} }
 
 // server is what all users of one server share.
 type server struct {

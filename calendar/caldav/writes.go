@@ -38,6 +38,10 @@ func (c *Client) write(ctx context.Context, r *request, need string, read func(*
 	if err := c.mayWrite(ctx, calendar, need); err != nil {
 		return err
 	}
+	if c.hushed {
+		r.header.Set("Schedule-Reply", "F")
+		r.header.Set("X-NC-Scheduling", "false")
+	}
 	err := c.exchange(ctx, r, func(a *answer) error {
 		if err := c.refusal(r, a); err != nil {
 			return err
