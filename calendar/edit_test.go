@@ -669,3 +669,55 @@ func TestNoLength(t *testing.T) {
 		t.Errorf("without it again: %s", raw)
 	}
 }
+
+// A server that goes by RFC 6638 alone can't be kept from writing to whom it has invited.
+func TestSilenceThatCannotBeHad(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.schedules, b.server.strict = true, true
+	b.server.put("personal", "odd.ics", odd)
+	b.server.put("personal", "o.ics", talks(weeklyTalk+byEve+withAlice))
+	no := false
+	how := calendar.Edit{Notify: &no}
+	refused := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, calendar.ErrForbidden) || !strings.HasPrefix(err.Error(), "notify: ") {
+			t.Errorf("%s in silence: %v", what, err)
+		}
+	}
+	for what, change := range map[string]calendar.EventChange{
+		"a title": {Title: calendar.To("x")}, "nobody": {Participants: calendar.To([]calendar.Participant{})},
+	} {
+		_, err := b.UpdateEvent(t.Context(), "personal", "odd", change, how)
+		refused(what, err)
+	}
+	_, err := b.DeleteEvent(t.Context(), "personal", "odd", how)
+	refused("a deletion", err)
+	one := calendar.Edit{Notify: &no, RecurrenceID: "2026-03-17T09:00:00Z"}
+	_, err = b.DeleteEvent(t.Context(), "personal", "o", one)
+	refused("leaving an occurrence", err)
+	_, err = b.UpdateEvent(t.Context(), "personal", "o", calendar.EventChange{Color: calendar.To("red")}, one)
+	refused("a color of an occurrence", err)
+	if b.server.data("personal", "odd.ics") != odd {
+		t.Error("something was written")
+	}
+
+	// Whom it has not invited is marked, and who is invited may leave.
+	if _, err := b.UpdateEvent(t.Context(), "personal", "o", calendar.EventChange{Color: calendar.To("red")}, how); err != nil {
+		t.Errorf("a color in silence: %v", err)
+	}
+	b.server.requests()
+	if _, err := b.DeleteEvent(t.Context(), "personal", "o", how); err != nil {
+		t.Errorf("leaving in silence: %v", err)
+	}
+	b.wantRequests(t, "leaving", "GET alice/personal/o.ics", "DELETE alice/personal/o.ics quietly")
+	made, err := b.CreateEvent(t.Context(), "personal", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-03-10"),
+		Participants: calendar.To([]calendar.Participant{{Email: "bob@example.org"}})}, &no)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := calendar.To([]calendar.Participant{{Email: "bob@example.org"}, {Email: "carol@example.org"}})
+	r := b.update(t, made.Event.ID, calendar.EventChange{Participants: both}, calendar.Edit{})
+	if raw := b.server.data("personal", made.Event.ID+".ics"); len(r.Notified) != 0 || strings.Count(raw, "SCHEDULE-AGENT=CLIENT") != 3 {
+		t.Errorf("one more to a silent event: %q\n%s", r.Notified, raw)
+	}
+}

@@ -26,7 +26,9 @@ type Edit struct {
 	// if the event has another by now. "" asks for no such check.
 	ETag string
 
-	// Notify false keeps the server from writing to participants. Nil leaves it as it is.
+	// Notify false keeps the server from writing to participants about this change, and is an
+	// ErrForbidden where that can't be had. Nil leaves it as it is: whom it has never written
+	// to, as all changes were silent, hears nothing before one with Notify true.
 	Notify *bool
 }
 
@@ -239,6 +241,15 @@ func (u *User) CreateEvent(ctx context.Context, calendarID string, change EventC
 // hush asks the server to write to nobody about what is done from now on.
 func (t *target) hush() { t.acct.Client = t.acct.Client.Quiet() }
 
+// mayHush refuses to ask a server for silence that would tell those it has invited nevertheless.
+func (t *target) mayHush() error {
+	if !t.l.schedules() || t.l.home.KeepsQuiet() {
+		return nil
+	}
+	return &Problem{Kind: ErrForbidden, Field: "notify",
+		Text: "this calendar server writes to the participants of a meeting about every change, and is not known to be kept from it. Leave notify out, or don't make the change."}
+}
+
 // place is where a new event goes.
 func (u *User) place(ctx context.Context, calendarID string) (*target, error) {
 	var c *collection
@@ -354,8 +365,15 @@ func (t *target) applyChange(cal *ical.Calendar, change *EventChange, how Edit) 
 		return false, err
 	}
 	switch {
+	case how.Notify == nil && e.organizer == nil && silent(comp):
+		silence(comp, there) // who is new as well
 	case how.Notify == nil:
 	case !*how.Notify:
+		if len(notified) > 0 && (e.organizer == nil || made && own.attends(comp)) {
+			if err := t.mayHush(); err != nil {
+				return false, err
+			}
+		}
 		t.hush()
 		if e.organizer == nil {
 			silence(comp, there)
@@ -441,6 +459,13 @@ func (t *target) applyDeletion(cal *ical.Calendar, how Edit) error {
 	}
 	t.notified = nil
 	if how.Notify != nil && !*how.Notify {
+		// Who deletes another's meeting may do so in silence everywhere (RFC 6638, section 8.1).
+		leaves := how.RecurrenceID == "" && own.foreignOrganizer(cal, uid) != nil
+		if !leaves && len(own.notified(cal, uid)) > 0 {
+			if err := t.mayHush(); err != nil {
+				return err
+			}
+		}
 		t.hush()
 	} else if t.l.schedules() {
 		t.notified = own.notified(cal, uid)

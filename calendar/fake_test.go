@@ -34,6 +34,7 @@ type fakeServer struct {
 	noSync    bool // no sync-collection
 	noDead    bool // dead properties are accepted and forgotten, as by a stock Nextcloud
 	schedules bool
+	strict    bool                      // schedules by RFC 6638 and heeds nothing else
 	addresses []string                  // the user's, as the server tells
 	broken    string                    // the method that gets no answer
 	lost      string                    // the method that is done, but whose answer is lost
@@ -171,6 +172,9 @@ func (f *fakeServer) serve(r *http.Request, path string, body []byte) (int, http
 		features := "1, calendar-access"
 		if f.schedules {
 			features += ", calendar-auto-schedule"
+			if !f.strict {
+				features += ", nc-calendar-trashbin" // as Nextcloud, which can be asked to keep quiet
+			}
 		}
 		return 200, http.Header{"Dav": {features}}, ""
 	case "PROPFIND":

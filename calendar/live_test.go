@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -42,7 +43,7 @@ func TestXandikos(t *testing.T) {
 
 func TestCyrus(t *testing.T) {
 	server := cyrustest.Start(t, "secret", "alice")
-	exercise(t, cyrusClient(t, server, "alice"), true)
+	exercise(t, cyrusClient(t, server.Transport(), "alice"), true)
 }
 
 // startServer starts a server of Debian's on a free port and waits until it says that it
@@ -106,11 +107,11 @@ func liveClient(t *testing.T, address string) *caldav.Client {
 	return client
 }
 
-func cyrusClient(t *testing.T, server *cyrustest.Server, user string) *caldav.Client {
+func cyrusClient(t *testing.T, way http.RoundTripper, user string) *caldav.Client {
 	t.Helper()
 	client, err := caldav.New(cyrustest.URL, &caldav.Options{
 		Credential: caldav.Credential{Username: user, Password: "secret"},
-		Transport:  server.Transport(),
+		Transport:  way,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -171,6 +171,12 @@ func silence(comp *ical.Component, known map[string]bool) {
 	}
 }
 
+// silent says that the server was told not to write about the event at all.
+func silent(comp *ical.Component) bool {
+	organizer := comp.Property("ORGANIZER")
+	return organizer != nil && quiet(organizer)
+}
+
 // participants are the keys of the addresses of all who take part in an event.
 func participants(cal *ical.Calendar, uid string) map[string]bool {
 	out := make(map[string]bool)

@@ -67,7 +67,8 @@ type Client struct {
 
 // Quiet returns the client as one whose writes of objects participants do not hear of, if
 // the server can be asked for that: sabre/dav, and with it Nextcloud, heeds what RFC 6638,
-// section 8.1, has for deletions at every write, and Nextcloud has a word of its own.
+// section 8.1, has for deletions at every write, and Nextcloud and Cyrus have words of their
+// own. Whether the server is known to heed any says [Home.KeepsQuiet].
 func (c *Client) Quiet() *Client { return &Client{c.server, c.account, true} }
 
 // server is what all users of one server share.

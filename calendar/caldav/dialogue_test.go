@@ -84,12 +84,15 @@ func call(t *testing.T, c *Client, w io.Writer, words []string) {
 		return ""
 	}
 	var err error
+	if words[0] == "quietly" {
+		c, words = c.Quiet(), words[1:]
+	}
 	switch words[0] {
 	case "discover":
 		var home Home
 		if home, err = c.Discover(ctx); err == nil {
-			fmt.Fprintf(w, "principal %s\nsets %q\naddresses %q\nname %q\nfeatures %q\n",
-				home.Principal, home.Sets, home.Addresses, home.DisplayName, home.Features)
+			fmt.Fprintf(w, "principal %s\nsets %q\naddresses %q\nname %q\nfeatures %q\nserver %q keeps quiet %t\n",
+				home.Principal, home.Sets, home.Addresses, home.DisplayName, home.Features, home.Server, home.KeepsQuiet())
 		}
 	case "calendars":
 		var cals []Calendar

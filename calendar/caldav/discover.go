@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +22,17 @@ type Home struct {
 	// Features are the tokens of the first set's DAV header, such as "calendar-access",
 	// "calendar-auto-schedule", "nc-calendar-trashbin".
 	Features []string
+
+	// Server is what the server calls itself, such as "Cyrus-HTTP/3.6.1" or "sabre/dav 4.6.0";
+	// "" if it doesn't.
+	Server string
+}
+
+// KeepsQuiet says whether the server is known to send no scheduling messages about what is
+// written with a client that is [Client.Quiet]: Nextcloud, others made with sabre, Cyrus.
+func (h *Home) KeepsQuiet() bool {
+	return strings.HasPrefix(h.Server, "Cyrus-HTTP/") || strings.HasPrefix(h.Server, "sabre/dav ") ||
+		slices.ContainsFunc(h.Features, func(f string) bool { return strings.HasPrefix(f, "nc-") })
 }
 
 // Discover finds the user's calendars (RFC 6764, RFC 5397, RFC 4791 section 6.2.1). It
@@ -94,7 +106,7 @@ func (c *Client) home(ctx context.Context, href string) (Home, error) {
 	if len(home.Sets) == 0 {
 		return home, fmt.Errorf("%w: %s has no calendar home", ErrNotCalDAV, home.Principal)
 	}
-	home.Features, err = c.features(ctx, home.Sets[0])
+	home.Features, home.Server, err = c.features(ctx, home.Sets[0])
 	return home, err
 }
 
@@ -109,10 +121,10 @@ func (c *Client) one(to *string, at string, prop *node) error {
 	return err
 }
 
-// features reads the DAV header. A server that does not allow OPTIONS has none.
-func (c *Client) features(ctx context.Context, href string) ([]string, error) {
-	var out []string
-	err := c.exchange(ctx, &request{method: http.MethodOptions, href: href}, func(a *answer) error {
+// features reads the DAV header and what the server calls itself. A server that does not
+// allow OPTIONS has none.
+func (c *Client) features(ctx context.Context, href string) (out []string, server string, err error) {
+	err = c.exchange(ctx, &request{method: http.MethodOptions, href: href}, func(a *answer) error {
 		for _, line := range a.Header.Values("DAV") {
 			for f := range strings.SplitSeq(line, ",") {
 				if f = strings.TrimSpace(f); f != "" {
@@ -120,10 +132,15 @@ func (c *Client) features(ctx context.Context, href string) ([]string, error) {
 				}
 			}
 		}
+		server, _, _ = strings.Cut(a.Header.Get("Server"), " ") // what follows is what it is made of
+		if v := a.Header.Get("X-Sabre-Version"); v != "" {
+			server = "sabre/dav " + v
+		}
+		server = clip(server, 100)
 		return nil
 	})
 	if err != nil && c.mayLookElsewhere(err) {
 		err = nil
 	}
-	return out, err
+	return out, server, err
 }

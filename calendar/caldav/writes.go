@@ -41,6 +41,7 @@ func (c *Client) write(ctx context.Context, r *request, need string, read func(*
 	if c.hushed {
 		r.header.Set("Schedule-Reply", "F")
 		r.header.Set("X-NC-Scheduling", "false")
+		r.header.Set("Scheduling-Enabled", "F") // Cyrus
 	}
 	err := c.exchange(ctx, r, func(a *answer) error {
 		if err := c.refusal(r, a); err != nil {

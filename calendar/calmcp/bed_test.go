@@ -97,11 +97,11 @@ func (b *bed) serve(user string, r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	b.dav.ServeHTTP(w, r.WithContext(davserver.WithUser(r.Context(), davserver.User{ID: user})))
 	if schedules {
-		w.Header().Set("DAV", w.Header().Get("DAV")+", calendar-auto-schedule")
+		w.Header().Set("DAV", w.Header().Get("DAV")+", calendar-auto-schedule, nc-calendar-trashbin")
 	}
 	resp := w.Result()
 	if schedules {
-		resp.Header.Set("DAV", resp.Header.Get("DAV")+", calendar-auto-schedule")
+		resp.Header.Set("DAV", resp.Header.Get("DAV")+", calendar-auto-schedule, nc-calendar-trashbin")
 	}
 	resp.Request = r
 	return resp, nil
