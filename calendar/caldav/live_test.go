@@ -2,6 +2,7 @@ package caldav
 
 import (
 	"bufio"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +66,100 @@ func TestCyrus(t *testing.T) {
 	}
 	wrongPassword(t, c)
 	exercise(t, c, gaps{plainNames: true})
+}
+
+// A calendar that another shares, read-only and then for writing.
+func TestCyrusShares(t *testing.T) {
+	ctx := t.Context()
+	way := cyrustest.Start(t, testSecret, "alice", "bob").Transport()
+	client := func(name string) (*Client, Home) {
+		c, err := New(cyrustest.URL, &Options{Credential: Credential{name, testSecret}, Transport: way})
+		if err != nil {
+			t.Fatal(err)
+		}
+		home, err := c.Discover(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, home
+	}
+	alice, hers := client("alice")
+	bob, his := client("bob")
+	cal, err := alice.CreateCalendar(ctx, Join(hers.Sets[0], "team"), Props{DisplayName: new("Team")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	share := func(access string) {
+		t.Helper()
+		if _, err := alice.Do(ctx, Request{Method: http.MethodPost, Href: cal.Href, Header: http.Header{"Content-Type": {"application/davsharing+xml"}},
+			Body: []byte(`<share-resource xmlns="DAV:"><sharee><href>mailto:bob@` + cyrustest.Domain + `</href><share-access><` + access + `/></share-access></sharee></share-resource>`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shared := func() Calendar {
+		t.Helper()
+		cals, err := bob.ListCalendars(ctx, his)
+		i := slices.IndexFunc(cals, func(c Calendar) bool { return c.SharedWith(his.Principal) })
+		if err != nil || i < 0 {
+			t.Fatalf("no share in %+v, %v", cals, err)
+		}
+		return cals[i]
+	}
+	share("read")
+	accept(t, bob, his)
+	entry, err := alice.CreateObject(ctx, Join(cal.Href, "a.ics"), event("a", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := shared()
+	a := Join(theirs.Href, "a.ics")
+	read, err := bob.GetObject(ctx, a)
+	if err != nil || read.ETag != entry.ETag || !theirs.ReadOnly() {
+		t.Errorf("%+v of %+v, read-only %t, %v", read, theirs, theirs.ReadOnly(), err)
+	}
+	_, created := bob.CreateObject(ctx, Join(theirs.Href, "b.ics"), event("b", "b"))
+	_, updated := bob.UpdateObject(ctx, a, read.ETag, event("a", "b"))
+	for what, err := range map[string]error{"CreateObject": created, "UpdateObject": updated, "DeleteObject": bob.DeleteObject(ctx, a, read.ETag)} {
+		if !errors.Is(err, ErrReadOnly) {
+			t.Errorf("%s in a read-only share = %v, want ErrReadOnly", what, err)
+		}
+	}
+	share("read-write")
+	if theirs = shared(); theirs.ReadOnly() {
+		t.Errorf("a share for writing: %+v", theirs)
+	}
+	if _, err = bob.UpdateObject(ctx, a, read.ETag, event("a", "b")); err != nil {
+		t.Error(err)
+	}
+	if now, err := alice.GetObject(ctx, entry.Href); err != nil || !strings.Contains(string(now.Data), "SUMMARY:b") {
+		t.Errorf("the owner reads %q, %v", now.Data, err)
+	}
+	if err := bob.DeleteCalendar(ctx, theirs.Href); err != nil {
+		t.Error(err)
+	}
+	if _, err := alice.GetObject(ctx, entry.Href); err != nil {
+		t.Errorf("after the other left: %v", err)
+	}
+}
+
+// accept takes the one share that is offered to a user.
+func accept(t *testing.T, c *Client, home Home) {
+	t.Helper()
+	var offer string
+	at := "/dav/notifications/user/" + c.account.cred.Username + "/"
+	err := c.propfind(t.Context(), at, "1", []xml.Name{propResourceType}, func(href string, _ *response) error {
+		if href != at {
+			offer = href
+		}
+		return nil
+	})
+	if err != nil || offer == "" {
+		t.Fatalf("no offer at %s, %v", at, err)
+	}
+	if _, err := c.Do(t.Context(), Request{Method: http.MethodPost, Href: offer, Header: http.Header{"Content-Type": {"application/davsharing+xml"}},
+		Body: []byte(`<invite-reply xmlns="DAV:"><invite-accepted/><create-in><href>` + strings.TrimSuffix(home.Sets[0], "/") + `</href></create-in></invite-reply>`)}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func wrongPassword(t *testing.T, c *Client) {
