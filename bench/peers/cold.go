@@ -23,18 +23,33 @@ func (s *server) sweep(ctx context.Context, operation string, n int) (result, er
 
 // cold measures making many objects, starting again after kill -9, and waking them.
 func (b *bench) cold(ctx context.Context) error {
-	t := newTable("Many objects", "", "new process", fmt.Sprintf("%d first writes", b.many), "then: memory", "open files", "on disk",
-		"kill -9, until an answer", fmt.Sprintf("%d first gets", b.woken), "then: memory", "open files")
+	var names []string
+	var columns [][]string
 	for _, s := range append([]*server{b.objects, b.perdure}, b.workerds...) {
 		cells, err := b.coldServer(ctx, s)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		t.row(s.name, cells...)
+		names = append(names, s.name)
+		columns = append(columns, cells)
+	}
+	t := newTable("Many objects", "", names...)
+	for i, what := range []string{
+		"a new process: memory",
+		fmt.Sprintf("first write of %d objects, a second", b.many), "then: memory", "then: open files", "then: on disk",
+		"kill -9, milliseconds until an answer",
+		fmt.Sprintf("first get of %d objects, a second", b.woken), "then: memory", "then: open files",
+	} {
+		var cells []string
+		for _, c := range columns {
+			cells = append(cells, c[i])
+		}
+		t.row(what, cells...)
 	}
 	return t.print(b.out)
 }
 
+// coldServer returns the cells of the server's column.
 func (b *bench) coldServer(ctx context.Context, s *server) (cells []string, err error) {
 	dir := b.newFolder()
 	if err := s.start(dir); err != nil {
@@ -58,7 +73,7 @@ func (b *bench) coldServer(ctx context.Context, s *server) (cells []string, err 
 	if err != nil {
 		return nil, err
 	}
-	cells = append(cells, megabytes(fresh), count(made.rate())+"/s")
+	cells = append(cells, megabytes(fresh), count(made.rate()))
 	if memory(); err != nil {
 		return nil, err
 	}
@@ -75,12 +90,12 @@ func (b *bench) coldServer(ctx context.Context, s *server) (cells []string, err 
 		}
 		starts = append(starts, took)
 	}
-	cells = append(cells, milliseconds(median(starts, cmp.Compare[time.Duration]))+" ms")
+	cells = append(cells, milliseconds(median(starts, cmp.Compare[time.Duration])))
 	woken, err := s.sweep(ctx, "get", b.woken)
 	if err != nil {
 		return nil, err
 	}
-	cells = append(cells, count(woken.rate())+"/s")
+	cells = append(cells, count(woken.rate()))
 	memory()
 	return cells, err
 }
