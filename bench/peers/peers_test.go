@@ -168,6 +168,19 @@ func TestMedian(t *testing.T) {
 	}
 }
 
+func TestChoose(t *testing.T) {
+	var turns []turn
+	for _, n := range []int{20, 10, 40, 30, 50} {
+		turns = append(turns, turn{result: result{answers: n, elapsed: time.Second}})
+	}
+	if got := (&bench{}).choose(turns).answers; got != 30 {
+		t.Errorf("the median has %d answers, want 30", got)
+	}
+	if got := (&bench{best: true}).choose(turns).answers; got != 50 {
+		t.Errorf("the best has %d answers, want 50", got)
+	}
+}
+
 func TestResult(t *testing.T) {
 	r := result{answers: 100, elapsed: 2 * time.Second}
 	for i := range 100 {

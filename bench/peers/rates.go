@@ -128,7 +128,7 @@ func (b *bench) sessions(ctx context.Context) error {
 	}, servers)
 }
 
-// compare takes the measures in turns and prints the medians.
+// compare takes the measures in turns and prints what it chooses of each.
 func (b *bench) compare(ctx context.Context, title string, list []measure, columns []*server) error {
 	var names []string
 	for _, s := range columns {
@@ -137,26 +137,31 @@ func (b *bench) compare(ctx context.Context, title string, list []measure, colum
 	rates := newTable(title+": answers a second", "Request, clients", names...)
 	waits := newTable(title+": milliseconds until the answer, median and 99 %", "Request, clients", names...)
 	costs := newTable(title+": the server's processor time, microseconds an answer", "Request, clients", names...)
-	for _, m := range list {
-		turns := make(map[*server][]turn)
-		for round := range b.rounds + 1 {
+	turns := make([]map[*server][]turn, len(list))
+	for round := range b.rounds + 1 {
+		for i, m := range list {
+			if round == 0 {
+				turns[i] = make(map[*server][]turn)
+			}
 			for _, s := range m.servers {
 				t, err := b.turn(ctx, m, s, round == 0)
 				if err != nil {
 					return fmt.Errorf("%s, %d clients: %s: %w", m.name, m.clients, s.name, err)
 				}
 				if round > 0 {
-					turns[s] = append(turns[s], t)
+					turns[i][s] = append(turns[i][s], t)
 				}
 			}
 		}
+	}
+	for i, m := range list {
 		var rate, wait, cost []string
 		for _, s := range columns {
-			if len(turns[s]) == 0 {
+			if len(turns[i][s]) == 0 {
 				rate, wait, cost = append(rate, "–"), append(wait, "–"), append(cost, "–")
 				continue
 			}
-			t := median(turns[s], byRate)
+			t := b.choose(turns[i][s])
 			rate = append(rate, count(t.rate()))
 			wait = append(wait, milliseconds(t.at(0.5))+" / "+milliseconds(t.at(0.99)))
 			cost = append(cost, fmt.Sprint(t.perAnswer().Microseconds()))
@@ -167,6 +172,14 @@ func (b *bench) compare(ctx context.Context, title string, list []measure, colum
 		costs.row(what, cost...)
 	}
 	return errors.Join(rates.print(b.out), waits.print(b.out), costs.print(b.out))
+}
+
+// choose returns the turn whose figures are printed.
+func (b *bench) choose(turns []turn) turn {
+	if b.best {
+		return slices.MaxFunc(turns, byRate)
+	}
+	return median(turns, byRate)
 }
 
 // turn is a short one where it only warms the server.
