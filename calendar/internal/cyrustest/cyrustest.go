@@ -183,10 +183,12 @@ func answer(conn net.Conn, password string) {
 }
 
 // start starts the server under a shell that stops it when this process is gone: its
-// standard input is a pipe that ends then.
+// standard input is a pipe that ends then. The server has a session of its own, as it ends
+// with its whole process group.
 func (s *Server) start(t testing.TB) {
 	t.Helper()
-	const script = `"$1/master" -C "$2/imapd.conf" -M "$2/cyrus.conf" -p "$2/pid" -L "$2/log" &
+	const script = `trap : INT TERM HUP
+setsid "$1/master" -C "$2/imapd.conf" -M "$2/cyrus.conf" -p "$2/pid" -L "$2/log" &
 read -r line; kill -TERM $!; wait $!; rm -rf "$2"`
 	cmd := exec.Command("/bin/sh", "-c", script, "sh", programs, s.dir)
 	in, err := cmd.StdinPipe()
