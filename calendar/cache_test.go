@@ -341,6 +341,28 @@ func TestInvalidToken(t *testing.T) {
 	b.wantTitles(t, "after the reset", "a2", "b")
 }
 
+// A token that is too old to be known begins anew on some servers, which say nothing of what
+// was deleted. All entity tags are compared then, and nothing is fetched again.
+func TestOldToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newTestbed(t, nil)
+		for _, name := range []string{"a", "b", "c"} {
+			b.server.put("personal", name+".ics", simple(name))
+		}
+		b.wantTitles(t, "cold", "a", "b", "c")
+		time.Sleep(5 * 24 * time.Hour)
+		b.server.put("personal", "d.ics", simple("d"))
+		b.server.requests()
+		b.wantTitles(t, "after days", "a", "b", "c", "d")
+		b.wantRequests(t, "after days", "PROPFIND alice/", "sync-collection alice/personal/", "calendar-multiget alice/personal/")
+		b.server.forgets = true
+		b.server.remove("personal", "b.ics")
+		time.Sleep(8 * 24 * time.Hour)
+		b.wantTitles(t, "after a week", "a", "c", "d")
+		b.wantRequests(t, "after a week", "PROPFIND alice/", "sync-collection alice/personal/")
+	})
+}
+
 // With AlwaysCheck, a change made elsewhere shows in the next answer.
 func TestAlwaysCheck(t *testing.T) {
 	b := newTestbed(t, &calendar.Options{AlwaysCheck: true})

@@ -32,6 +32,7 @@ type fakeServer struct {
 	log       []string                 // requests: "METHOD path"
 	down      bool
 	noSync    bool // no sync-collection
+	forgets   bool // a token that is not the newest begins anew, as an old one does on DAViCal
 	noDead    bool // dead properties are accepted and forgotten, as by a stock Nextcloud
 	schedules bool
 	strict    bool                      // schedules by RFC 6638 and heeds nothing else
@@ -345,6 +346,9 @@ func (f *fakeServer) report(c *fakeCalendar, dir string, body []byte) (int, http
 				return 403, http.Header{"Content-Type": {"application/xml"}}, `<d:error xmlns:d="DAV:"><d:valid-sync-token/></d:error>`
 			}
 			from = n
+			if f.forgets && n < len(c.changes) {
+				from, req.Token = 0, ""
+			}
 		}
 		seen := make(map[string]bool)
 		for _, href := range c.changes[from:] {

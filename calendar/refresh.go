@@ -20,7 +20,9 @@ import (
 //     the next delta then names an object whose entity tag is known already.
 //  3. A fill that was dropped, because somebody wrote meanwhile, starts anew; after a
 //     few times what was fetched last is served without becoming the copy.
-//  4. Concurrent misses of one user make one fill. A write lets nobody join the fill
+//  4. A token that was not used for days is not trusted: RFC 6578 has servers refuse one that
+//     they have forgotten, but some begin anew instead, and what was deleted is never named.
+//  5. Concurrent misses of one user make one fill. A write lets nobody join the fill
 //     that is under way.
 
 // fill is a copy that was just compared or fetched.
@@ -146,7 +148,7 @@ func (u *User) version(ctx context.Context, acct Account, c *collection, patient
 
 // fetch gets the delta and commits it; the image has no version if it was dropped.
 func (u *User) fetch(ctx context.Context, acct Account, c *collection, head calcache.Copy, img *image, v caldav.Version, at time.Time) (*image, error) {
-	d, err := u.delta(ctx, acct, c, img)
+	d, err := u.delta(ctx, acct, c, img, head.Checked)
 	if err != nil {
 		return nil, err
 	}
@@ -200,10 +202,15 @@ type delta struct {
 	changed []*object
 }
 
-// delta asks the server what changed since the copy; img is nil if there is none.
-func (u *User) delta(ctx context.Context, acct Account, c *collection, img *image) (delta, error) {
+// tokenAge is for how long a token is trusted without being used. DAViCal keeps the last one
+// and those of seven days.
+const tokenAge = 6 * 24 * time.Hour
+
+// delta asks the server what changed since the copy; img is nil if there is none. checked is
+// when the copy was compared last, 0 if that is not known.
+func (u *User) delta(ctx context.Context, acct Account, c *collection, img *image, checked int64) (delta, error) {
 	token := ""
-	if img != nil {
+	if img != nil && (acct.AlwaysCheck || checked == 0 || fresh(checked, tokenAge)) {
 		token = img.note.Token
 	}
 	d, err := acct.Client.Sync(ctx, c.Href, token)
