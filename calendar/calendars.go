@@ -60,6 +60,12 @@ func (u *User) CreateCalendar(ctx context.Context, c CalendarChange) (out Calend
 	if err = u.keepNote(ctx, l, &col, &c); err != nil {
 		return Calendar{}, err
 	}
+	// A server lists calendars in an order of its own: the new one must not become the default.
+	if d := l.defaultCalendar(); d != nil && d.ID != "personal" && d.ID != l.settings.DefaultCalendar {
+		if l.settings, err = u.change(ctx, SettingsChange{DefaultCalendar: To(d.ID)}); err != nil {
+			return Calendar{}, err
+		}
+	}
 	l.all = append(l.all, col)
 	return l.calendar(&col), nil
 }
@@ -92,7 +98,7 @@ func (u *User) UpdateCalendar(ctx context.Context, id string, c CalendarChange) 
 }
 
 // DeleteCalendar deletes a calendar with its events, or ends a share. "personal" and
-// the one that the user has set as default are refused.
+// the default one are refused.
 func (u *User) DeleteCalendar(ctx context.Context, id string) (err error) {
 	acct, l, col, err := u.find(ctx, id)
 	if err != nil {
@@ -101,7 +107,7 @@ func (u *User) DeleteCalendar(ctx context.Context, id string) (err error) {
 	if col.ID == "personal" {
 		return forbidden("%q is the calendar that the server made for the user and can't be deleted; delete its events instead.", id)
 	}
-	if id == l.settings.DefaultCalendar {
+	if d := l.defaultCalendar(); id == l.settings.DefaultCalendar || d != nil && d.ID == id {
 		return forbidden("%q is the default calendar and can't be deleted; make another one the default first, or delete its events.", id)
 	}
 	defer u.calendarsChanged(ctx, &err)

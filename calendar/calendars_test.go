@@ -82,6 +82,37 @@ func TestCalendars(t *testing.T) {
 
 // Where the server does give a category back, its word counts: another client's
 // removal is one.
+// The default calendar of a server that marks none stays the same when another one is
+// made, and can't be deleted, whoever made it the default.
+func TestDefaultCalendarStays(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.make("home")
+	delete(b.server.calendars, fakeHome+"personal/")
+	if !b.calendar(t, "home").IsDefault {
+		t.Fatal("home is not the default calendar")
+	}
+	if err := b.DeleteCalendar(t.Context(), "home"); !errors.Is(err, calendar.ErrForbidden) {
+		t.Errorf("deleting the default calendar: %v", err)
+	}
+	made, err := b.CreateCalendar(t.Context(), calendar.CalendarChange{DisplayName: calendar.To("Cat")})
+	if err != nil || made.IsDefault || made.ID > "home" {
+		t.Fatalf("made %+v, %v; want one that the server lists first", made, err)
+	}
+	if !b.calendar(t, "home").IsDefault || b.calendar(t, made.ID).IsDefault {
+		t.Error("the new calendar is the default")
+	}
+	r, err := b.CreateEvent(t.Context(), "", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-03-10")}, nil)
+	if err != nil || r.Event.CalendarID != "home" {
+		t.Errorf("a new event went to %q, %v", r.Event.CalendarID, err)
+	}
+	if err := b.DeleteCalendar(t.Context(), "home"); !errors.Is(err, calendar.ErrForbidden) {
+		t.Errorf("deleting the default calendar: %v", err)
+	}
+	if err := b.DeleteCalendar(t.Context(), made.ID); err != nil {
+		t.Errorf("deleting the other one: %v", err)
+	}
+}
+
 func TestServersWordCounts(t *testing.T) {
 	b := newTestbed(t, &calendar.Options{AlwaysCheck: true})
 	if _, err := b.UpdateCalendar(t.Context(), "personal", calendar.CalendarChange{Category: calendar.To("work")}); err != nil {

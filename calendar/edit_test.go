@@ -328,6 +328,68 @@ func TestSeriesChanges(t *testing.T) {
 	}
 }
 
+// What the caller may not expect is said: occurrences that go with their changes, and times
+// that no clock shows.
+func TestWarnings(t *testing.T) {
+	b := newTestbed(t, nil)
+	weekly := func(count int) calendar.EventChange {
+		return calendar.EventChange{Recurrence: calendar.To(&calendar.Recurrence{Frequency: "weekly", Count: count})}
+	}
+	b.server.put("personal", "a.ics", event("a", ":20260310T090000Z", "SUMMARY:Talk", "RRULE:FREQ=WEEKLY;COUNT=4"))
+	b.update(t, "a", calendar.EventChange{Title: calendar.To("Last")}, calendar.Edit{RecurrenceID: "2026-03-31T09:00:00Z"})
+	if r := b.update(t, "a", weekly(5), calendar.Edit{}); len(r.Warnings) != 0 {
+		t.Errorf("a longer series: %q", r.Warnings)
+	}
+	r := b.update(t, "a", weekly(2), calendar.Edit{})
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "2026-03-31T09:00:00Z") {
+		t.Errorf("a shorter series, without an occurrence that was changed: %q", r.Warnings)
+	}
+	if r = b.update(t, "a", weekly(1), calendar.Edit{}); len(r.Warnings) != 0 {
+		t.Errorf("a shorter series, of occurrences like all: %q", r.Warnings)
+	}
+	vienna := func(start string) calendar.Result {
+		t.Helper()
+		r, err := b.CreateEvent(t.Context(), "", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To(start), TimeZone: calendar.To("Europe/Vienna")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if r = vienna("2027-03-28T02:30"); len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "read as 2027-03-28T03:30") {
+		t.Errorf("a start that does not exist: %q", r.Warnings)
+	}
+	for _, there := range []string{"2027-03-28T01:59", "2027-03-28T03:00", "2027-10-31T02:30", "2027-03-28T02:30:00+01:00"} {
+		if r = vienna(there); len(r.Warnings) != 0 {
+			t.Errorf("start %s: %q", there, r.Warnings)
+		}
+	}
+}
+
+// A time of day is not thrown away.
+func TestEndOfDays(t *testing.T) {
+	b := newTestbed(t, nil)
+	day := func(end string) calendar.EventChange {
+		return calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-12-07"), End: calendar.To(end)}
+	}
+	for _, end := range []string{"2026-12-08T10:00", "2026-12-08T10:00:00Z"} {
+		if _, err := b.CreateEvent(t.Context(), "", day(end), nil); !errors.Is(err, calendar.ErrInvalid) || !strings.Contains(err.Error(), "2026-12-08") {
+			t.Errorf("days that end at %s: %v", end, err)
+		}
+	}
+	r, err := b.CreateEvent(t.Context(), "", day("2026-12-08"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.UpdateEvent(t.Context(), "personal", r.Event.ID, calendar.EventChange{End: calendar.To("2026-12-09T10:00")}, calendar.Edit{}); !errors.Is(err, calendar.ErrInvalid) {
+		t.Errorf("moving the end to a time: %v", err)
+	}
+	said := day("2026-12-08T23:59")
+	said.IsAllDay = calendar.To(true)
+	if r, err = b.CreateEvent(t.Context(), "", said, nil); err != nil || r.Event.End.String() != "2026-12-08" {
+		t.Errorf("days by isAllDay end %s, %v", r.Event.End, err)
+	}
+}
+
 func TestMeetingsOfOthers(t *testing.T) {
 	b := newTestbed(t, nil)
 	b.server.schedules = true

@@ -39,6 +39,7 @@ type Result struct {
 	Scope    string
 	TimeZone string   // in which local times were read
 	Notified []string // whom the server writes to because of the change
+	Warnings []string // what the change did, or how it was understood, that the caller may not expect
 }
 
 // GetEvent returns an event, a series as it is written, or one occurrence of it.
@@ -70,6 +71,7 @@ type target struct {
 	fresh Freshness
 
 	notified []string // whom the server writes to because of what was done
+	warnings []string // what was done otherwise than the caller may think
 }
 
 func (u *User) target(ctx context.Context, calendarID, eventID string) (*target, error) {
@@ -222,6 +224,7 @@ func (u *User) CreateEvent(ctx context.Context, calendarID string, change EventC
 	if err := e.apply(); err != nil {
 		return Result{}, err
 	}
+	t.warnings = e.warnings
 	if err := t.occurs(cal); err != nil {
 		return Result{}, err
 	}
@@ -287,7 +290,7 @@ func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventCh
 	if err != nil {
 		return Result{}, err
 	}
-	r := Result{Event: dress(e, t.c, t.o), Scope: scope(cal, recurrenceID), TimeZone: t.zone.String(), Notified: t.notified}
+	r := Result{Event: dress(e, t.c, t.o), Scope: scope(cal, recurrenceID), TimeZone: t.zone.String(), Notified: t.notified, Warnings: t.warnings}
 	if change.TimeZone.Value != "" {
 		if loc := namedZone(change.TimeZone.Value); loc != nil {
 			r.TimeZone = loc.String()
@@ -306,7 +309,11 @@ func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventCh
 // since, is safe with the ETag alone.
 func (u *User) UpdateEvent(ctx context.Context, calendarID, eventID string, change EventChange, how Edit) (Result, error) {
 	if change.IsEmpty() {
-		return Result{}, &Problem{Kind: ErrInvalid, Text: "No update parameters provided. Send at least one field to change, for example title."}
+		text := "No update parameters provided. Send at least one field to change, for example title."
+		if change.TimeZone.Set {
+			text = "No update parameters provided. timeZone says how start and end are read; send start as well to move the event."
+		}
+		return Result{}, &Problem{Kind: ErrInvalid, Text: text}
 	}
 	wrong := change.check()
 	t, err := u.target(ctx, calendarID, eventID)
@@ -360,10 +367,12 @@ func (t *target) applyChange(cal *ical.Calendar, change *EventChange, how Edit) 
 	uid, own := comp.Text("UID"), t.l.people(t.acct)
 	notified, there := own.notified(cal, uid), participants(cal, uid)
 	rev := newRevision(cal)
-	e := &edit{cal, comp, change, t.zone, own, master, t.u.svc.opts.AddressHelp, own.foreignOrganizer(cal, uid)}
+	e := &edit{cal: cal, comp: comp, change: change, zone: t.zone, own: own, master: master,
+		help: t.u.svc.opts.AddressHelp, organizer: own.foreignOrganizer(cal, uid)}
 	if err := e.apply(); err != nil {
 		return false, err
 	}
+	t.warnings = e.warnings
 	switch {
 	case how.Notify == nil && e.organizer == nil && silent(comp):
 		silence(comp, there) // who is new as well

@@ -12,10 +12,10 @@ import (
 
 // setRecurrence writes a rule, or takes one away. was is what the caller may have read: what
 // of it is sent back stays as the event's move has left it. What was said about occurrences
-// that the event does not have any more goes: an override that stays would be shown as one
-// more occurrence. An exception that the caller adds has to be one of an occurrence.
+// that the event does not have any more goes, and is returned as recurrence ids: an override
+// that stays would be shown as one more occurrence. An exception that the caller adds has to be one of an occurrence.
 // Local times among the exceptions are read in the zone read.
-func setRecurrence(cal *ical.Calendar, comp *ical.Component, r, was *Recurrence, zone, read *time.Location) error {
+func setRecurrence(cal *ical.Calendar, comp *ical.Component, r, was *Recurrence, zone, read *time.Location) (dropped []string, err error) {
 	if r == nil {
 		for _, name := range []string{"RRULE", "RDATE", "EXRULE", "EXDATE"} {
 			comp.Remove(name)
@@ -24,21 +24,21 @@ func setRecurrence(cal *ical.Calendar, comp *ical.Component, r, was *Recurrence,
 	}
 	start, err := comp.Time("DTSTART")
 	if err != nil {
-		return invalid("recurrenceRule", "this event has no start that can be read; send start as well.")
+		return nil, invalid("recurrenceRule", "this event has no start that can be read; send start as well.")
 	}
 	if !r.sameRule(was) {
 		rule, err := r.rule(start, zone)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := endsAfter(cal, rule, start, zone); err != nil {
-			return err
+			return nil, err
 		}
 		if old := comp.Property("RRULE"); old != nil {
 			if before, err := old.Rule(); err == nil {
 				rule.WeekStart = before.WeekStart
 				if err := r.keepRest(rule, before, was); err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
@@ -59,10 +59,10 @@ func setRecurrence(cal *ical.Calendar, comp *ical.Component, r, was *Recurrence,
 		for _, s := range r.ExDates {
 			t, err := exDate(s, start, read, cal)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if ok, err := makes(t); !ok && err == nil && !had[t] {
-				return invalid("recurrenceRule.exDates", "%q is no occurrence of the series; send dates or times of its occurrences, such as %s, or leave it out.",
+				return nil, invalid("recurrenceRule.exDates", "%q is no occurrence of the series; send dates or times of its occurrences, such as %s, or leave it out.",
 					clip(s, 60), recurrenceID(cal, start, zone))
 			}
 			p := ical.NewProperty("EXDATE", "")
@@ -196,8 +196,8 @@ func exDate(s string, start ical.Time, zone *time.Location, cal *ical.Calendar) 
 }
 
 // pruneOverrides removes the overrides of comp's series, and the exceptions, for
-// occurrences that its rule does not make.
-func pruneOverrides(cal *ical.Calendar, comp *ical.Component, zone *time.Location) error {
+// occurrences that its rule does not make. It returns the ids of the overrides.
+func pruneOverrides(cal *ical.Calendar, comp *ical.Component, zone *time.Location) (dropped []string, err error) {
 	uid := comp.Text("UID")
 	has := maker(cal, comp, zone)
 	for _, c := range overrides(cal, uid) {
@@ -207,10 +207,11 @@ func pruneOverrides(cal *ical.Calendar, comp *ical.Component, zone *time.Locatio
 		}
 		ok, err := has(id)
 		if err != nil {
-			return tooMuch(err)
+			return nil, tooMuch(err)
 		}
 		if !ok {
 			cal.RemoveComponent(c)
+			dropped = append(dropped, recurrenceID(cal, id, zone))
 		}
 	}
 	for _, p := range comp.Properties("EXDATE") {
@@ -221,7 +222,7 @@ func pruneOverrides(cal *ical.Calendar, comp *ical.Component, zone *time.Locatio
 		kept := slices.DeleteFunc(slices.Clone(times), func(t ical.Time) bool { ok, err := has(t); return !ok && err == nil })
 		writeTimes(comp, p, times, kept)
 	}
-	return nil
+	return dropped, nil
 }
 
 // maker returns a function that says whether comp's series, its exceptions aside, has an

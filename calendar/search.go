@@ -214,7 +214,7 @@ func seriesOf(cal *ical.Calendar, obj *ical.Object, zone *time.Location) (ical.I
 			continue
 		}
 		at, _ := cal.Instant(start, zone)
-		s := &schedule{cal, c, nil, zone}
+		s := &schedule{cal: cal, comp: c, zone: zone}
 		in := ical.Instance{Start: at, AllDay: start.Date, Local: start, Component: c}
 		if start.Date {
 			in.End = at.AddDate(0, 0, s.days(start))

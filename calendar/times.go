@@ -1,6 +1,7 @@
 package calendar
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,6 +14,8 @@ type schedule struct {
 	comp   *ical.Component
 	change *EventChange
 	zone   *time.Location // the user's
+
+	warnings []string // what was understood otherwise than it was written
 }
 
 // form is how a start or end is written.
@@ -73,12 +76,26 @@ func (s *schedule) apply() (was, is ical.Time, err error) {
 			return was, is, err
 		}
 	}
+	s.warnOfGaps("start", c.Start.Value, start, read)
+	s.warnOfGaps("end", c.End.Value, end, read)
 	if s.allDay(was, start) {
 		is, err = s.applyDays(was, start, end, read)
 	} else {
 		is, err = s.applyTimes(was, start, end, read)
 	}
 	return was, is, err
+}
+
+// warnOfGaps tells of a time that no clock shows, as they are put forward then. It is read
+// with the offset of before (RFC 5545, section 3.3.5).
+func (s *schedule) warnOfGaps(field, sent string, w written, read *time.Location) {
+	if w.date || w.instant || w.wall.IsZero() {
+		return
+	}
+	const minutes = "2006-01-02T15:04"
+	if at := w.in(read).In(read); at.Format(minutes) != w.wall.Format(minutes) {
+		s.warnings = append(s.warnings, fmt.Sprintf("%s: clocks in %s never show %s, as they are put forward then; it was read as %s", field, read, clip(sent, 60), at.Format(minutes)))
+	}
 }
 
 func (s *schedule) allDay(was ical.Time, start written) bool {
@@ -145,6 +162,10 @@ func (s *schedule) applyDays(was ical.Time, start, end written, read *time.Locat
 			return w.wall.In(read)
 		}
 		return w.wall
+	}
+	if c := s.change; c.End.Set && c.End.Value != "" && !end.date && !c.IsAllDay.Set {
+		return was, invalid("end", "%s has a time of day, but the event is all-day; send its last day, for example %s, or a start with a time of day.",
+			clip(c.End.Value, 60), day(end).Format(time.DateOnly))
 	}
 	n := s.days(was)
 	is := ical.DateOf(was.Wall.Date())

@@ -17,10 +17,11 @@ type edit struct {
 	change *EventChange
 	zone   *time.Location
 	own    people
-	master bool // of a series or a single event; else an occurrence's override
-	help   string
+	master bool   // of a series or a single event; else an occurrence's override
+	help   string // how to tell one's addresses
 
 	organizer *ical.Property // of another's meeting
+	warnings  []string
 }
 
 // apply does it. What is not asked for is not touched: unknown properties, parameters
@@ -47,9 +48,11 @@ func (e *edit) apply() error {
 				return err
 			}
 		}
-		if err := setRecurrence(e.cal, comp, c.Recurrence.Value, was, e.zone, read); err != nil {
+		dropped, err := setRecurrence(e.cal, comp, c.Recurrence.Value, was, e.zone, read)
+		if err != nil {
 			return err
 		}
+		e.warnDropped(dropped)
 	}
 	text := func(name string, o Opt[string]) {
 		if o.Set && o.Value == "" {
@@ -102,12 +105,27 @@ func (e *edit) apply() error {
 	return nil
 }
 
+// maxDropped is how many occurrences a warning names.
+const maxDropped = 10
+
+func (e *edit) warnDropped(ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	list := strings.Join(ids[:min(len(ids), maxDropped)], ", ")
+	if len(ids) > maxDropped {
+		list += ", …"
+	}
+	e.warnings = append(e.warnings, "the series has these occurrences no more, and what had been changed in them by themselves is gone: "+list)
+}
+
 // move changes the time, and with that of a series what was said about its occurrences.
 // A rule that is sent along names its days itself. One that is sent back as it was read
 // ends with the same occurrence, and a new one says nothing about the occurrences before.
 func (e *edit) move(known *Recurrence) error {
-	s := &schedule{e.cal, e.comp, e.change, e.zone}
+	s := &schedule{cal: e.cal, comp: e.comp, change: e.change, zone: e.zone}
 	was, is, err := s.apply()
+	e.warnings = append(e.warnings, s.warnings...)
 	if err != nil || !e.master {
 		return err
 	}
@@ -166,7 +184,7 @@ func setReminders(cal *ical.Calendar, comp *ical.Component, list []Reminder, zon
 	in := ical.Instance{Component: comp}
 	if t, err := comp.Time("DTSTART"); err == nil {
 		in.Start, _ = cal.Instant(t, zone)
-		in.End = in.Start.Add((&schedule{cal, comp, nil, zone}).length(t, in.Start))
+		in.End = in.Start.Add((&schedule{cal: cal, comp: comp, zone: zone}).length(t, in.Start))
 	}
 	left := slices.Clone(list)
 	for _, alarm := range comp.Components("VALARM") {

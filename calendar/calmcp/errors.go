@@ -79,6 +79,17 @@ func (s *Surface) toolError(ctx context.Context, c Caller, op string, err error)
 	return &mcp.CallToolResult{IsError: true, Content: []mcp.Content{&mcp.TextContent{Text: s.failure(ctx, c, op, err)}}}
 }
 
+// withWarnings adds to an invalid request what was ignored of it: that may be what is missing.
+func withWarnings(err error, warnings []string) error {
+	var p *calendar.Problem
+	if len(warnings) == 0 || !errors.As(err, &p) || p.Kind != calendar.ErrInvalid {
+		return err
+	}
+	more := *p
+	more.Text += " Note: " + strings.Join(warnings, "; ") + "."
+	return &more
+}
+
 // protocolError is the error of a request that is no tool call.
 func (s *Surface) protocolError(ctx context.Context, c Caller, op string, err error) error {
 	code := int64(jsonrpc.CodeInternalError)

@@ -38,7 +38,7 @@ func about(more map[string]string) map[string]string {
 		"timeZone":   "in which local times were read",
 		"stale":      "the calendar server could not be asked; this is the last copy",
 		"ageSeconds": "age of a stale copy",
-		"warnings":   "what was ignored",
+		"warnings":   "what was ignored, or understood otherwise than it may have been meant",
 		"sessionId":  "may be sent with the next call",
 	}
 	for name, description := range more {

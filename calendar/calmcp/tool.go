@@ -86,11 +86,11 @@ func (s *Surface) call(ctx context.Context, caller Caller, t *tool, raw json.Raw
 		return t.run(ctx, c)
 	}()
 	if err != nil {
-		return nil, err
+		return nil, withWarnings(err, c.warnings)
 	}
 	id, known := s.leave(ctx, v, c.record)
 	e := out.end()
-	e.SessionID, e.Warnings = id, c.warnings
+	e.SessionID, e.Warnings = id, append(e.Warnings, c.warnings...)
 	res, err := result(out)
 	if err != nil {
 		return nil, err

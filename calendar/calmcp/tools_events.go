@@ -72,7 +72,7 @@ func eventTools() []*tool {
 	}
 
 	remove := newTool("deleteEvent", "Delete an event", "delete event",
-		"Without recurrenceId this deletes the whole event: of a series all occurrences. With the recurrenceId of an occurrence it deletes that one alone. The calendar server may write to participants, unless notify is false; the result says to whom.",
+		"Without recurrenceId this deletes the whole event: of a series all occurrences. With the recurrenceId of an occurrence it deletes that one alone. Of a meeting that somebody else organizes the user's copy is deleted, which may decline it. The calendar server may write to participants, unless notify is false; the result says to whom.",
 		hints{destroys: true, repeats: true, writes: true},
 		record("", whole, inCalendar, event, occurrence("Deletes this occurrence of a series alone. Without it the whole series is deleted."), etag, notify, sessionParam),
 		outputSchema[deletedOutput](about(map[string]string{"scope": scopes, "notified": notified})))
@@ -157,5 +157,7 @@ func answer(r calendar.Result, err error) (output, error) {
 		return nil, err
 	}
 	e, err := inFull(r.Event)
-	return &eventOutput{began(), e, r.Scope, r.Notified, endOf(r.TimeZone, r.Freshness)}, err
+	end := endOf(r.TimeZone, r.Freshness)
+	end.Warnings = r.Warnings
+	return &eventOutput{began(), e, r.Scope, r.Notified, end}, err
 }
