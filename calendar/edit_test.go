@@ -783,3 +783,26 @@ func TestSilenceThatCannotBeHad(t *testing.T) {
 		t.Errorf("one more to a silent event: %q\n%s", r.Notified, raw)
 	}
 }
+
+// What counts is what the server stored, also where it gives an entity tag for other bytes:
+// else the next change would take its doing for somebody's change.
+func TestMangled(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.strict, b.server.mangles = true, true
+	made, err := b.CreateEvent(t.Context(), "personal", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-03-10"),
+		Categories: calendar.To([]string{"a,b"})}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := []string{"a", "b"}
+	if diff := cmp.Diff(stored, made.Event.Categories); diff != "" {
+		t.Errorf("made (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(stored, b.list(t, year).Events[0].Categories); diff != "" {
+		t.Errorf("listed (-want +got):\n%s", diff)
+	}
+	r := b.update(t, made.Event.ID, calendar.EventChange{Categories: calendar.To([]string{"c,d"})}, calendar.Edit{})
+	if diff := cmp.Diff([]string{"c", "d"}, r.Event.Categories); diff != "" {
+		t.Errorf("changed (-want +got):\n%s", diff)
+	}
+}

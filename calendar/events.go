@@ -74,12 +74,19 @@ type target struct {
 	warnings []string // what was done otherwise than the caller may think
 }
 
+func newTarget(u *User, acct Account, l *listing, c *collection) *target {
+	if !acct.Inside && !l.home.StoresAsSent() {
+		acct.Client = acct.Client.ReadingBack()
+	}
+	return &target{u: u, acct: acct, l: l, c: c, zone: l.zone(c)}
+}
+
 func (u *User) target(ctx context.Context, calendarID, eventID string) (*target, error) {
 	acct, l, c, err := u.find(ctx, calendarID)
 	if err != nil {
 		return nil, err
 	}
-	t := &target{u: u, acct: acct, l: l, c: c, zone: l.zone(c)}
+	t := newTarget(u, acct, l, c)
 	// The copy from before it is compared with the server, which may bring in what the
 	// caller never saw. One that a write of ours left behind tells nothing of that.
 	head, last, err := u.load(ctx, acct.Source, c.Href)
@@ -268,7 +275,7 @@ func (u *User) place(ctx context.Context, calendarID string) (*target, error) {
 			return nil, forbidden("There is no calendar to write to. Make one with createCalendar first.")
 		}
 	}
-	t := &target{u: u, acct: acct, l: l, c: c, zone: l.zone(c)}
+	t := newTarget(u, acct, l, c)
 	if !c.Events {
 		return nil, forbidden("The calendar %q takes no events. Send the calendarId of one that does.", c.ID)
 	}
@@ -284,11 +291,16 @@ func (t *target) occurs(cal *ical.Calendar) error {
 	return nil
 }
 
-// result is what a write answers; t.o is the object as it was stored.
+// result is what a write answers; t.o is the object as it was stored, cal as it was sent.
 func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventChange) (Result, error) {
 	e, err := eventAt(cal, recurrenceID, t.zone)
 	if err != nil {
 		return Result{}, err
+	}
+	if stored, err := t.o.parse(); err == nil {
+		if now, err := eventAt(stored, recurrenceID, t.zone); err == nil {
+			cal, e = stored, now
+		}
 	}
 	r := Result{Event: dress(e, t.c, t.o), Scope: scope(cal, recurrenceID), TimeZone: t.zone.String(), Notified: t.notified, Warnings: t.warnings}
 	if change.TimeZone.Value != "" {

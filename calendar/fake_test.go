@@ -35,7 +35,8 @@ type fakeServer struct {
 	forgets   bool // a token that is not the newest begins anew, as an old one does on DAViCal
 	noDead    bool // dead properties are accepted and forgotten, as by a stock Nextcloud
 	schedules bool
-	strict    bool                      // schedules by RFC 6638 and heeds nothing else
+	strict    bool                      // nothing says that it is a Nextcloud
+	mangles   bool                      // what is written is stored otherwise, under an entity tag all the same
 	addresses []string                  // the user's, as the server tells
 	broken    string                    // the method that gets no answer
 	lost      string                    // the method that is done, but whose answer is lost
@@ -173,9 +174,9 @@ func (f *fakeServer) serve(r *http.Request, path string, body []byte) (int, http
 		features := "1, calendar-access"
 		if f.schedules {
 			features += ", calendar-auto-schedule"
-			if !f.strict {
-				features += ", nc-calendar-trashbin" // as Nextcloud, which can be asked to keep quiet
-			}
+		}
+		if !f.strict {
+			features += ", nc-calendar-trashbin"
 		}
 		return 200, http.Header{"Dav": {features}}, ""
 	case "PROPFIND":
@@ -220,7 +221,11 @@ func (f *fakeServer) serve(r *http.Request, path string, body []byte) (int, http
 			c.changes = append(c.changes, path)
 			return 204, nil, ""
 		}
-		return 201, http.Header{"Etag": {c.put(path, string(body))}}, ""
+		data := string(body)
+		if f.mangles {
+			data = strings.ReplaceAll(data, `\,`, ",")
+		}
+		return 201, http.Header{"Etag": {c.put(path, data)}}, ""
 	}
 	return 405, nil, ""
 }

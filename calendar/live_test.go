@@ -3,6 +3,7 @@ package calendar_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -119,6 +120,20 @@ func cyrusClient(t *testing.T, way http.RoundTripper, user string) *caldav.Clien
 	return client
 }
 
+// everyField are changes with all that an event may have.
+var everyField = []string{
+	`{"title":"Alles; \"auf\" einmal\\, ja","description":"Zeile 1\n\tZeile 2 – ` + strings.Repeat("😀 ü ", 2000) + `","start":"2026-05-04T09:00","end":"2026-05-04T10:30",
+	"timeZone":"Europe/Vienna","location":"Straße 1, \"Hof\"","status":"tentative","visibility":"private","availability":"free","color":"teal",
+	"categories":["a,b","c;d","ü"],"adhdCategory":"focus","focusPriority":7,"energyLevel":3,"relatedTasks":["t1","t,2"],
+	"reminders":[{"type":"notification","minutesBefore":0},{"type":"email","minutesBefore":1440}]}`,
+	`{"title":"Days","start":"2026-05-05","end":"2026-05-07","color":"#102030","reminders":[{"type":"notification","minutesBefore":60}]}`,
+	`{"title":"Every year","start":"2024-02-29","recurrenceRule":{"frequency":"yearly","byMonth":[2],"byMonthDay":[-1],"exDates":["2025-02-28"]}}`,
+	`{"title":"Second Tuesday","start":"2026-05-12T23:30","end":"2026-05-13T00:30","timeZone":"America/New_York","recurrenceRule":{"frequency":"monthly","byDay":["2TU"],"until":"2026-09-30"}}`,
+	`{"title":"Last working day","start":"2026-05-29T08:00","timeZone":"Asia/Kolkata","recurrenceRule":{"frequency":"monthly","byDay":["MO","TU","WE","TH","FR"],"bySetPos":[-1],"count":3,"exDates":["2026-06-30T08:00"]}}`,
+	`{"title":"The second of two hours","start":"2026-10-25T02:30:00+01:00","end":"2026-10-25T02:45:00+01:00","timeZone":"Europe/Vienna"}`,
+	`{"title":"UTC, every other day","start":"2026-06-01T12:00:00Z","end":"2026-06-01T12:01:00Z","recurrenceRule":{"frequency":"daily","interval":2,"until":"2026-06-09T12:00:00Z"}}`,
+}
+
 // exercise runs the service against a real server, beside another client.
 func exercise(t *testing.T, client *caldav.Client, keepsColor bool) {
 	ctx := t.Context()
@@ -192,6 +207,26 @@ func exercise(t *testing.T, client *caldav.Client, keepsColor bool) {
 	must(err)
 	if n := len(list(me)); n != 0 {
 		t.Errorf("%d events after all were deleted", n)
+	}
+	for _, text := range everyField {
+		var change calendar.EventChange
+		must(json.Unmarshal([]byte(text), &change))
+		e, err := me.CreateEvent(ctx, made.ID, change, nil)
+		if err != nil {
+			t.Errorf("%.300s: %v", text, err)
+			continue
+		}
+		_, err = me.UpdateEvent(ctx, made.ID, e.Event.ID, calendar.EventChange{Location: calendar.To("Über; \\ \"all\", 😀")}, calendar.Edit{})
+		must(err)
+		_, err = me.UpdateEvent(ctx, made.ID, e.Event.ID, change, calendar.Edit{})
+		must(err)
+	}
+	again, err := durable.Open(memstore.New(nil), &durable.Options{Classes: []durable.Class{calcache.Class()}})
+	must(err)
+	t.Cleanup(func() { again.Close() })
+	grown, whole = list(me), list(service(again))
+	if diff := cmp.Diff(whole, grown); diff != "" {
+		t.Errorf("what was written is read otherwise (-read +written):\n%s", diff)
 	}
 	must(me.DeleteCalendar(ctx, made.ID))
 	if _, err := me.GetEvent(ctx, made.ID, e.Event.ID, ""); !errors.Is(err, calendar.ErrNotFound) {

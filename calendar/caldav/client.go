@@ -63,13 +63,28 @@ type Client struct {
 	server  *server
 	account *account
 	hushed  bool // see Quiet
+	careful bool // see ReadingBack
 }
 
 // Quiet returns the client as one whose writes of objects participants do not hear of, if
 // the server can be asked for that: sabre/dav, and with it Nextcloud, heeds what RFC 6638,
 // section 8.1, has for deletions at every write, and Nextcloud and Cyrus have words of their
 // own. Whether the server is known to heed any says [Home.KeepsQuiet].
-func (c *Client) Quiet() *Client { return &Client{c.server, c.account, true} }
+func (c *Client) Quiet() *Client {
+	quiet := *c
+	quiet.hushed = true
+	return &quiet
+}
+
+// ReadingBack returns the client as one that reads back each object that it wrote, be there
+// an entity tag in the answer or not. An entity tag promises that the data is stored as it
+// was sent (RFC 4791, section 5.3.4); servers that write it anew and give one all the same
+// are Radicale, Xandikos and Cyrus. Whether the server is known to do better says [Home.StoresAsSent].
+func (c *Client) ReadingBack() *Client {
+	careful := *c
+	careful.careful = true
+	return &careful
+}
 
 // server is what all users of one server share.
 type server struct {

@@ -31,7 +31,15 @@ type Home struct {
 // KeepsQuiet says whether the server is known to send no scheduling messages about what is
 // written with a client that is [Client.Quiet]: Nextcloud, others made with sabre, Cyrus.
 func (h *Home) KeepsQuiet() bool {
-	return strings.HasPrefix(h.Server, "Cyrus-HTTP/") || strings.HasPrefix(h.Server, "sabre/dav ") ||
+	return strings.HasPrefix(h.Server, "Cyrus-HTTP/") || h.sabre()
+}
+
+// StoresAsSent says whether the server is known to give an entity tag for what was written
+// only where it stored the very bytes: Nextcloud and others made with sabre.
+func (h *Home) StoresAsSent() bool { return h.sabre() }
+
+func (h *Home) sabre() bool {
+	return strings.HasPrefix(h.Server, "sabre/dav ") ||
 		slices.ContainsFunc(h.Features, func(f string) bool { return strings.HasPrefix(f, "nc-") })
 }
 

@@ -70,8 +70,8 @@ func (c *Client) readCalendar(r *request, a *answer) ([]byte, error) {
 //
 // The result is what the server stored. Where it changed the data, which it shows by
 // giving no strong entity tag (RFC 4791, section 5.3.4), the object is read back; if that
-// fails the error is a [StoredError] and the object exists. Data of the result may be the
-// caller's own slice.
+// fails the error is a [StoredError] and the object exists. Not all servers show it: see
+// [Client.ReadingBack]. Data of the result may be the caller's own slice.
 //
 // Errors: ErrPreconditionFailed if the href is taken, ErrUIDConflict, ErrReadOnly,
 // ErrInvalid, ErrTooLarge, ErrNotFound if the calendar is gone; a [TransportError] with
@@ -117,7 +117,7 @@ func (c *Client) put(ctx context.Context, href string, header http.Header, need 
 	if err != nil {
 		return Object{}, err
 	}
-	if obj.ETag == "" {
+	if obj.ETag == "" || c.careful {
 		if obj, err = c.get(ctx, href); err != nil {
 			return Object{}, &StoredError{Href: href, Err: err}
 		}
