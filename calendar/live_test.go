@@ -158,6 +158,8 @@ func exercise(t *testing.T, client *caldav.Client, keepsColor bool) {
 			t.Fatal(err)
 		}
 	}
+	_, err = me.CreateCalendar(ctx, calendar.CalendarChange{DisplayName: calendar.To("First")}) // which a user without any then has by default
+	must(err)
 	made, err := me.CreateCalendar(ctx, calendar.CalendarChange{DisplayName: calendar.To("Work"), Color: calendar.To("#112233"), Category: calendar.To("work"), Focus: calendar.To(6)})
 	must(err)
 	if made.DisplayName != "Work" || made.Category != "work" || made.Focus != 6 || keepsColor && made.Color != "#112233" {
