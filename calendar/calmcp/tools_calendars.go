@@ -53,9 +53,10 @@ func calendarTools() []*tool {
 		return &calendarOutput{beginning: began(), Calendar: showCalendar(now)}, err
 	}
 
+	gone := param{"id", text("Id of the calendar, as listCalendars gave it.", "old-project")}
 	remove := newTool("deleteCalendar", "Delete a calendar", "delete calendar",
 		"Deletes a calendar with all its events, or ends a share. The calendar personal and the default one can't be deleted.",
-		hints{destroys: true, repeats: true}, record("", []string{"id"}, id, sessionParam), outputSchema[doneOutput](map[string]string{"sessionId": "may be sent with the next call", "warnings": "what was ignored"}))
+		hints{destroys: true, repeats: true}, record("", []string{"id"}, gone, sessionParam), outputSchema[doneOutput](map[string]string{"sessionId": "may be sent with the next call", "warnings": "what was ignored"}))
 	remove.aliases = map[string]string{"calendarId": "id"}
 	remove.run = func(ctx context.Context, c *call) (output, error) {
 		return &doneOutput{Success: true}, c.DeleteCalendar(ctx, c.in.ID)

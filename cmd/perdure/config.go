@@ -37,10 +37,12 @@ new_classes = ["SessionStore", "CalendarCache"]
 
 // dataFlags say which data a command works on.
 type dataFlags struct {
-	Data   string `help:"Folder for data; created if need be. Default: .perdure." placeholder:"DIR"`
+	Data   string `help:"Folder of the data. Default: ${folder}." placeholder:"DIR"`
 	Config string `help:"Configuration. Default: wrangler.json, wrangler.jsonc or wrangler.toml of this folder, else a built-in one." placeholder:"FILE"`
 	Env    string `help:"Environment of the configuration." placeholder:"NAME"`
 	Store  string `help:"Storage engine: memory:, pebble:DIR, or postgres://… (several, separated by commas, share the data). Default: pebble in the data folder." placeholder:"URL"`
+
+	byDefault bool // nobody said which: see commandFolder
 }
 
 // config is what a command needs to know, from all the places that say it.

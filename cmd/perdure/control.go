@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -192,6 +193,10 @@ func (c *controlClient) open(ctx context.Context, method, path string, in any) (
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		var request *url.Error
+		if errors.As(err, &request) {
+			err = request.Err // how it was asked is nobody's business
+		}
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusOK {

@@ -2,9 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
+
+	"github.com/alecthomas/kong"
 )
 
 // localFolder is the data folder of a server that is started here.
@@ -34,9 +38,64 @@ func (f *dataFlags) clientFolder(env *environment) (err error) {
 // commandFolder fills in the folder of a command that works on data which another one
 // has made: as clientFolder, but a new one is local.
 func (f *dataFlags) commandFolder(env *environment) {
-	if err := f.clientFolder(env); err != nil || f.Data != localFolder && f.Store == "" && !isFolder(f.Data) {
+	if f.Data != "" || f.Store != "" {
+		return
+	}
+	f.byDefault = true
+	if err := f.clientFolder(env); err != nil || !isFolder(f.Data) {
 		f.Data = localFolder
 	}
+}
+
+// mustExist keeps a command that only looks, or deletes, from making a data folder.
+func (f *dataFlags) mustExist(env *environment) error {
+	f.commandFolder(env)
+	at, err := f.place()
+	if err != nil || at.dir == "" {
+		return err
+	}
+	found, err := at.exists()
+	if err != nil || found {
+		return err
+	}
+	where := at.dir
+	if own, err := userFolder(env, runtime.GOOS); err == nil && f.byDefault && f.Data != own {
+		where += ", and none in " + own
+	}
+	return fmt.Errorf("there is no data in %s: say with --data where it is", where)
+}
+
+// announce says on standard error which data a command is about to change: who serves
+// another folder, or looks there, sees nothing of it.
+func (f *dataFlags) announce(env *environment) error {
+	f.commandFolder(env)
+	at, err := f.place()
+	if err != nil || at.dir == "" { // in memory: see withControl
+		return err
+	}
+	found, err := at.exists()
+	if err != nil {
+		return err
+	}
+	text := "Data: " + at.where()
+	if !found {
+		text += ", which is made now"
+	}
+	if own, err := userFolder(env, runtime.GOOS); err == nil && f.byDefault && f.Data == localFolder {
+		text += fmt.Sprintf(" (perdure stdio, where it is started elsewhere, uses %s: --data names one for both)", own)
+	}
+	_, err = fmt.Fprintln(env.stderr, text)
+	return err
+}
+
+// folderNames are what the help of --data calls the folders.
+func folderNames(env *environment) kong.Vars {
+	own, err := userFolder(env, runtime.GOOS)
+	if err != nil {
+		own = "the user's own data folder"
+	}
+	own = strings.ReplaceAll(own, "$", "$$") // a path, no variable
+	return kong.Vars{"local": localFolder, "own": own, "folder": localFolder}
 }
 
 func isFolder(path string) bool {

@@ -17,7 +17,7 @@ import (
 type loginCmd struct {
 	dataFlags
 	URL          string `arg:"" name:"url" help:"Address of the Nextcloud, such as https://cloud.example.org."`
-	User         string `help:"The user whose calendars these are, by name or id." default:"me" placeholder:"NAME"`
+	User         string `help:"The user whose calendars these are, by name or id. Default: me, the single user." default:"me" placeholder:"NAME"`
 	InsecureHTTP bool   `name:"insecure-http" help:"Allow plain http elsewhere than on this machine."`
 }
 
@@ -35,7 +35,10 @@ func (c *loginCmd) Run(env *environment) error {
 	}
 	client, err := caldav.New(c.URL, &opts)
 	if err != nil {
-		return usageError(fmt.Sprintf("login: %v", hinted(err)))
+		return usageError("login: " + addressProblem(err))
+	}
+	if err := c.announce(env); err != nil {
+		return err
 	}
 	// Better to hear now than after logging in that there is no such user.
 	if err := c.withControl(env, c.findUser); err != nil {

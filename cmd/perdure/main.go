@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -17,11 +18,11 @@ import (
 
 // program is the command line.
 type program struct {
-	Serve   serveCmd   `cmd:"" help:"Serve durable objects and calendars over HTTP."`
-	Stdio   stdioCmd   `cmd:"" help:"Serve calendars to one MCP client on standard input and output."`
+	Serve   serveCmd   `cmd:"" help:"Serve durable objects and calendars over HTTP." set:"folder=${local}, made if need be"`
+	Stdio   stdioCmd   `cmd:"" help:"Serve calendars to one MCP client on standard input and output." set:"folder=${local} if it is here, else ${own}, made if need be"`
 	Cluster clusterCmd `cmd:"" help:"Look at the nodes that serve the same databases, and drain one."`
-	Users   usersCmd   `cmd:"" help:"Add, list and remove users."`
-	Login   loginCmd   `cmd:"" help:"Log in to a Nextcloud."`
+	Users   usersCmd   `cmd:"" help:"Add, list and remove users." set:"folder=${local} if it is here, else ${own} if that exists, else ${local}"`
+	Login   loginCmd   `cmd:"" help:"Log in to a Nextcloud." set:"folder=${local} if it is here, else ${own} if that exists, else ${local}"`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -51,23 +52,18 @@ func run(args []string, env *environment) int {
 		kong.Writers(env.stdout, env.stderr),
 		kong.Exit(func(code int) { exit = code }),
 		kong.Bind(env),
+		folderNames(env),
 	)
 	if err != nil {
 		fmt.Fprintln(env.stderr, "perdure:", err)
 		return 2
 	}
-	switch strings.Join(args, " ") { // what people try first
-	case "help":
-		args = []string{"--help"}
-	case "--version":
-		args = []string{"version"}
-	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(usual(args))
 	if exit >= 0 { // --help
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintf(env.stderr, "perdure: %v (perdure --help lists commands and flags)\n", err)
+		fmt.Fprintln(env.stderr, "perdure:", misread(err))
 		return 2
 	}
 	if err := command.Run(); err != nil {
@@ -79,6 +75,48 @@ func run(args []string, env *environment) int {
 		return 1
 	}
 	return 0
+}
+
+// usual returns what people try first as the parser knows it.
+func usual(args []string) []string {
+	switch {
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "--version":
+		return []string{"version"}
+	}
+	return args
+}
+
+// misread says what the parser did not understand, and what there is in its place.
+func misread(err error) string {
+	text, at := err.Error(), "perdure"
+	var commands []string
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context != nil {
+		for _, p := range wrong.Context.Path {
+			if n := p.Node(); n != nil { // a command, and not one of its arguments
+				at, commands = n.FullPath(), commandNames(n)
+			}
+		}
+	}
+	if len(commands) == 0 {
+		return fmt.Sprintf("%s (%s --help lists arguments and flags)", text, at)
+	}
+	if rest, ok := strings.CutPrefix(text, "unexpected argument "); ok {
+		text = "unknown command " + rest
+	} else if strings.HasPrefix(text, "expected one of ") { // the first few
+		text = "a command is missing"
+	}
+	return fmt.Sprintf("%s (commands: %s; %s --help lists commands and flags)", text, strings.Join(commands, ", "), at)
+}
+
+func commandNames(n *kong.Node) []string {
+	var all []string
+	for _, c := range n.Children {
+		all = append(all, c.Name)
+	}
+	return all
 }
 
 // usageError is a command line that says something impossible.

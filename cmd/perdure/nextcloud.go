@@ -36,7 +36,7 @@ func (cfg *config) readNextcloud(insecure bool) error {
 			strings.Join(missing, ", "), strings.Join(given, ", "))
 	}
 	if _, err := caldav.New(c.Server, &cfg.caldav); err != nil {
-		return fmt.Errorf("NEXTCLOUD_BASE_URL: %w", hinted(err))
+		return errors.New("NEXTCLOUD_BASE_URL: " + addressProblem(err))
 	}
 	cfg.nextcloud = c
 	return nil
@@ -47,10 +47,15 @@ func (cfg *config) caldavOptions(insecure bool) caldav.Options {
 	return caldav.Options{CAFile: cfg.variable("NEXTCLOUD_CA_FILE"), InsecureHTTP: insecure}
 }
 
-// hinted adds which flag allows what a package refuses.
-func hinted(err error) error {
+// addressProblem says what is wrong with a Nextcloud's address in a person's words, and
+// which flag allows what is refused.
+func addressProblem(err error) string {
+	text := strings.TrimPrefix(err.Error(), "caldav: ")
 	if errors.Is(err, caldav.ErrInsecureHTTP) {
-		return fmt.Errorf("%w; --insecure-http allows it", err)
+		return text + "; --insecure-http allows it"
 	}
-	return err
+	if rest, ok := strings.CutPrefix(text, "CA file"); ok {
+		return "NEXTCLOUD_CA_FILE" + rest
+	}
+	return text
 }

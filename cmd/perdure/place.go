@@ -47,11 +47,20 @@ func (f *dataFlags) place() (place, error) {
 		}
 		return place{dir: dir, databases: splitDatabases(f.Store)}, nil
 	}
-	shown := kind
-	if found {
-		shown += ":"
+	return place{}, usageError(fmt.Sprintf("--store %.200q: must be memory:, pebble:DIR or postgres://…", unsecret(f.Store)))
+}
+
+// unsecret returns what was given for a store without what may be a password, where it is
+// none of those that are known.
+func unsecret(text string) string {
+	begin, rest, found := strings.Cut(text, ":")
+	if found && strings.ContainsAny(rest, "@:") { // user:password@host, and the like
+		return begin + ":…"
 	}
-	return place{}, usageError(fmt.Sprintf("--store %q: must be memory:, pebble:DIR or postgres://…", shown))
+	if i := strings.IndexAny(text, "?="); i >= 0 { // options
+		return text[:i+1] + "…"
+	}
+	return text
 }
 
 func isPostgres(text string) bool {
@@ -92,6 +101,18 @@ func (p place) String() string {
 		return "in memory: gone when this process ends"
 	}
 	return p.store
+}
+
+// where says for people, wherever they are, where the data is.
+func (p place) where() string {
+	if p.shared() || p.dir == "" {
+		return p.String()
+	}
+	path, err := filepath.Abs(p.dir)
+	if err != nil {
+		return p.dir
+	}
+	return path
 }
 
 // exists says whether there is any data.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 
 type stdioCmd struct {
 	dataFlags
-	User         string        `help:"The user whose calendars these are, by name or id." default:"me" placeholder:"NAME"`
+	User         string        `help:"The user whose calendars these are, by name or id. Default: me, the single user." placeholder:"NAME"`
 	InsecureHTTP bool          `name:"insecure-http" help:"Allow a Nextcloud on plain http elsewhere than on this machine."`
 	LogFormat    string        `help:"Form of the log on standard error: ${enum}." enum:"text,json" default:"text"`
 	Grace        time.Duration `help:"How long to wait for running calls at the end." default:"10s"`
@@ -43,6 +44,7 @@ func (c *stdioCmd) Run(env *environment) error {
 	for _, w := range cfg.warnings {
 		log.Warn(w)
 	}
+	log.Info("calendars over standard input and output", "data", at.where())
 	ctx, fail := context.WithCancelCause(env.ctx)
 	defer fail(nil)
 	s := &seat{cfg: cfg, at: at, log: log, broken: fail}
@@ -60,13 +62,14 @@ func (c *stdioCmd) Run(env *environment) error {
 func (c *stdioCmd) serve(ctx context.Context, env *environment, s *seat) error {
 	client := s.client()
 	control := &controlClient{client}
-	path := "/users/" + url.PathEscape(c.User)
+	user := cmp.Or(c.User, accounts.Me)
+	path := "/users/" + url.PathEscape(user)
 	// Better to hear now than at the first call that there is no such user.
 	var u worker.ControlUser
 	if err := control.call(ctx, http.MethodGet, path, nil, &u); err != nil {
-		return fmt.Errorf("user %q: %w", c.User, err)
+		return fmt.Errorf("user %q: %w", user, err)
 	}
-	if u.ID == accounts.Me {
+	if c.User == "" { // else it was chosen
 		var others []worker.ControlUser
 		if err := control.call(ctx, http.MethodGet, "/users", nil, &others); err == nil && len(others) > 0 {
 			s.log.Warn("there are users, and this serves the calendars of none of them: choose one with --user NAME")

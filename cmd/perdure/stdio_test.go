@@ -178,6 +178,9 @@ func TestStdioAlone(t *testing.T) {
 		t.Errorf("exit status = %d: %s", code, s.stderr)
 	}
 	data := filepath.Join(home, ".local", "share", "perdure")
+	if !strings.Contains(s.stderr.String(), "data="+data) {
+		t.Errorf("the log does not name %s: %s", data, s.stderr)
+	}
 	if info, err := os.Stat(filepath.Join(data, "store")); err != nil || !info.IsDir() {
 		t.Errorf("no data in %s: %v", data, err)
 	}
@@ -197,7 +200,7 @@ func TestStdioAlone(t *testing.T) {
 	}
 
 	// Commands about the same data find it, and a folder that is here goes first.
-	if code, out, stderr := command(t, project, env, "users", "list"); code != 0 || out != "" {
+	if code, out, stderr := command(t, project, env, "users", "list"); code != 0 || out != "" || !strings.Contains(stderr, "There are no users") {
 		t.Errorf("users list = %d %q %s", code, out, stderr)
 	}
 	here := t.TempDir()
@@ -320,6 +323,13 @@ func TestStdioUsers(t *testing.T) {
 	a, b := startStdio(t, dir, nil, "--user", "ann"), startStdio(t, dir, nil, "--user", "bob")
 	a.initialize()
 	b.initialize()
+	for choice, warns := range map[string]bool{"": true, "--user me": false} {
+		s := startStdio(t, dir, nil, strings.Fields(choice)...)
+		s.initialize()
+		if code := s.end(); code != 0 || strings.Contains(s.stderr.String(), "--user NAME") != warns {
+			t.Errorf("stdio %s = %d %s, want a warning: %t", choice, code, s.stderr, warns)
+		}
+	}
 	a.create("secret-of-ann")
 	b.create("secret-of-bob")
 	for s, other := range map[*stdioProcess]string{a: "secret-of-bob", b: "secret-of-ann"} {
@@ -421,7 +431,7 @@ func TestStdioLendsNextcloud(t *testing.T) {
 		t.Error("the single user's calendars are not the same for all clients")
 	}
 	other := append([]string{"NEXTCLOUD_USERNAME=she"}, env[0], env[2])
-	if code, _, stderr := command(t, dir, other, "stdio"); code != 1 || !strings.Contains(stderr, "another Nextcloud") {
+	if code, _, stderr := command(t, dir, other, "stdio"); code != 1 || !strings.Contains(stderr, "another Nextcloud") || strings.Contains(stderr, "http://perdure") {
 		t.Errorf("stdio with another Nextcloud = %d %s, want 1", code, stderr)
 	}
 	p.kill()

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/accounts"
@@ -32,13 +32,16 @@ type usersAddCmd struct {
 
 // Run prints the secret alone on standard output.
 func (c *usersAddCmd) Run(env *environment) error {
+	if err := c.announce(env); err != nil {
+		return err
+	}
 	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
 		var u worker.ControlUser
 		if err := control.call(ctx, http.MethodPost, "/users", map[string]string{"name": c.Name}, &u); err != nil {
 			return fmt.Errorf("add user %q: %w", c.Name, err)
 		}
 		fmt.Fprintln(env.stdout, u.Token)
-		fmt.Fprintf(env.stderr, "User %s is added. The line above is the secret: it is not shown again.\n", u.Name)
+		fmt.Fprintf(env.stderr, "User %s is added. The one line on standard output is the secret: it is not shown again.\n", u.Name)
 		return nil
 	})
 }
@@ -51,9 +54,11 @@ func (c *usersListCmd) Run(env *environment) error {
 	}
 	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
 		out := tabwriter.NewWriter(env.stdout, 0, 8, 2, ' ', 0)
+		n := 0
 		next := func(u worker.ControlUser) string { return "/users?after=" + url.QueryEscape(u.Name) }
 		err := control.each(ctx, "/users", next, func(u worker.ControlUser) {
-			fmt.Fprintf(out, "%s\t%s\tadded %s\n", u.Name, u.ID, u.Added.Local().Format(time.DateTime))
+			n++
+			fmt.Fprintf(out, "%s\t%s\tadded %s\n", u.Name, u.ID, u.Added.Local().Format(listTime))
 		})
 		if err != nil {
 			return fmt.Errorf("list users: %w", err)
@@ -62,14 +67,20 @@ func (c *usersListCmd) Run(env *environment) error {
 			return "/removed?" + url.Values{"name": {u.Name}, "id": {u.ID}}.Encode()
 		}
 		err = control.each(ctx, "/removed", next, func(u worker.ControlUser) {
-			fmt.Fprintf(out, "%s\t%s\tremoved %s, data kept\n", u.Name, u.ID, u.Removed.Local().Format(time.DateTime))
+			fmt.Fprintf(out, "%s\t%s\tremoved %s, data kept\n", u.Name, u.ID, u.Removed.Local().Format(listTime))
 		})
 		if err != nil {
 			return fmt.Errorf("list users: %w", err)
 		}
+		if n == 0 { // for people: an empty list is the answer to programs
+			fmt.Fprintf(env.stderr, "There are no users. Until there are, %s is the single one.\n", accounts.Me)
+		}
 		return out.Flush()
 	})
 }
+
+// listTime is how lists show times, which are local ones.
+const listTime = "2006-01-02 15:04:05 -07:00"
 
 // each goes through a list in pages.
 func (c *controlClient) each(ctx context.Context, path string, next func(last worker.ControlUser) string, show func(worker.ControlUser)) error {
@@ -164,13 +175,35 @@ func (c *usersSetCmd) change(env *environment, change calendar.SettingsChange) e
 			return err
 		}
 	}
+	if err := c.announce(env); err != nil {
+		return err
+	}
 	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
 		var s calendar.Settings
 		if err := control.call(ctx, http.MethodPatch, settingsPath(c.Name), change, &s); err != nil {
-			return fmt.Errorf("set user %q: %w", c.Name, err)
+			return fmt.Errorf("set user %q: %w", c.Name, inFlags(err))
 		}
 		return showSettings(env.stdout, s)
 	})
+}
+
+// settingFlags are the flags that set what the calendars' checks know by another name.
+var settingFlags = map[string]string{
+	"timeZone": "--time-zone", "addresses": "--address", "defaultCalendar": "--default-calendar", "hiddenCalendars": "--hide",
+}
+
+// inFlags says what is wrong with a setting by the flag that set it.
+func inFlags(err error) error {
+	var why *controlError
+	if !errors.As(err, &why) {
+		return err
+	}
+	field, rest, found := strings.Cut(why.text, ": ")
+	field, _, _ = strings.Cut(field, "[") // of which of several the value tells
+	if flag := settingFlags[field]; found && flag != "" {
+		return &controlError{why.status, flag + ": " + rest}
+	}
+	return err
 }
 
 type usersRemoveCmd struct {
@@ -181,6 +214,9 @@ type usersRemoveCmd struct {
 
 func (c *usersRemoveCmd) Run(env *environment) error {
 	if err := c.mustExist(env); err != nil {
+		return err
+	}
+	if err := c.announce(env); err != nil {
 		return err
 	}
 	return c.withControl(env, func(ctx context.Context, control *controlClient) error {
@@ -199,18 +235,4 @@ func (c *usersRemoveCmd) Run(env *environment) error {
 		}
 		return nil
 	})
-}
-
-// mustExist keeps a command that only looks, or deletes, from making a data folder.
-func (f *dataFlags) mustExist(env *environment) error {
-	f.commandFolder(env)
-	at, err := f.place()
-	if err != nil || at.dir == "" {
-		return err
-	}
-	found, err := at.exists()
-	if err == nil && !found {
-		err = fmt.Errorf("there is no data in %s: say with --data where it is", at.dir)
-	}
-	return err
 }

@@ -132,7 +132,7 @@ func TestTwoUsers(t *testing.T) {
 	check("after kill -9")
 
 	list := users(t, dir)
-	if !regexp.MustCompile(`(?m)^ann +u_\S+ +added .*\nbob +u_\S+ +added .*\n$`).MatchString(list) {
+	if !regexp.MustCompile(`(?m)^ann +u_\S+ +added \S+ \S+ [+-]\d\d:\d\d\nbob +u_\S+ +added \S+ \S+ [+-]\d\d:\d\d\n$`).MatchString(list) {
 		t.Errorf("users list:\n%s", list)
 	}
 	p.stop()
@@ -233,6 +233,10 @@ func TestUsersRefused(t *testing.T) {
 		want   string
 	}{
 		{[]string{"list"}, 1, "no data in .perdure"},
+		{[]string{"list", "--store", "bogus:x"}, 2, `--store "bogus:x"`},
+		{[]string{"list", "--store", "host=h password=secret@"}, 2, `--store "host=…"`},
+		{[]string{"list", "--data", "not/there"}, 1, "no data in not/there:"},
+		{[]string{"list"}, 1, "none in " + filepath.Join(dir, ".local", "share", "perdure")},
 		{[]string{"remove", "ann"}, 1, "no data in .perdure"},
 		{[]string{"show", "me"}, 1, "no data in .perdure"},
 		{[]string{"set", "ann", "--address", "a@b.cd"}, 1, "no data in .perdure"},
@@ -240,7 +244,7 @@ func TestUsersRefused(t *testing.T) {
 		{[]string{"add", "me"}, 1, "single user"},
 		{[]string{"add"}, 2, "<name>"},
 		{[]string{"add", "ann", "--store", "memory:"}, 2, "memory:"},
-		{[]string{"add", "ann", "--store", "mysql://u:secret@h/d"}, 2, "--store"},
+		{[]string{"add", "ann", "--store", "mysql://u:secret@h/d"}, 2, `--store "mysql:…"`},
 	} {
 		code, _, stderr := command(t, dir, nil, append([]string{"users"}, c.args...)...)
 		if code != c.status || !strings.Contains(stderr, c.want) || strings.Contains(stderr, "secret@") {
@@ -262,6 +266,53 @@ func TestUsersRefused(t *testing.T) {
 	}
 	if code, _, stderr := command(t, dir, nil, "users", "list"); code != 1 || !strings.Contains(stderr, "not a socket") {
 		t.Errorf("users list with a file in place of the socket = %d %s", code, stderr)
+	}
+}
+
+// TestDataIsNamed has what changes data say where that is.
+func TestDataIsNamed(t *testing.T) {
+	dir, home := t.TempDir(), t.TempDir()
+	own := filepath.Join(home, ".local", "share", "perdure")
+	here := filepath.Join(filepath.Base(dir), localFolder)
+	says := func(args string) string {
+		t.Helper()
+		code, _, stderr := command(t, dir, []string{"HOME=" + home}, strings.Fields(args)...)
+		first, _, _ := strings.Cut(stderr, "\n")
+		if code != 0 || !strings.HasPrefix(first, "Data: ") || !filepath.IsAbs(strings.TrimPrefix(first, "Data: ")) {
+			t.Errorf("%s = %d %q, want the folder on the first line", args, code, stderr)
+		}
+		return first
+	}
+	if got := says("users add ann"); !strings.Contains(got, here+", which is made now") || !strings.Contains(got, "uses "+own) {
+		t.Errorf("users add says %q, want that it makes %s, and that stdio uses %s", got, here, own)
+	}
+	for _, args := range []string{"users add bob", "users set ann --time-zone Asia/Tokyo", "users remove ann"} {
+		if got := says(args); !strings.Contains(got, here+" (") {
+			t.Errorf("%s says %q, want %s and not that it is new", args, got, here)
+		}
+	}
+	if got := says("users add ann --data there"); !strings.HasSuffix(got, "/there, which is made now") {
+		t.Errorf("users add --data there says %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "there", "store")); err != nil {
+		t.Errorf("nothing is in the folder that was named: %v", err)
+	}
+	code, out, stderr := command(t, dir, nil, "users", "list")
+	if code != 0 || !strings.Contains(out, "bob") || stderr != "" {
+		t.Errorf("users list = %d %q %q, want bob, and nothing of folders", code, out, stderr)
+	}
+	if code, out, stderr := command(t, dir, nil, "users", "show", "me", "--data", "there"); code != 0 || !strings.Contains(out, "time-zone") || stderr != "" {
+		t.Errorf("users show me = %d %q %q", code, out, stderr)
+	}
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	if got := says("users add ann"); got != "Data: "+own+", which is made now" {
+		t.Errorf("users add with a folder of the user's own says %q, want %s", got, own)
+	}
+	if at := (place{dir: "d", databases: []string{"postgres://u:s3cret@db.example:5433/cal?sslpassword=s3cret"}}).where(); at != "PostgreSQL db.example:5433/cal" {
+		t.Errorf("databases are called %q", at)
 	}
 }
 
@@ -315,7 +366,8 @@ func TestUsersSet(t *testing.T) {
 		want   string
 	}{
 		{[]string{"set", "me"}, 2, "nothing to change"},
-		{[]string{"set", "me", "--address", "ann"}, 1, `"ann" is not an e-mail address`},
+		{[]string{"set", "me", "--address", "ann"}, 1, `--address: "ann" is not an e-mail address`},
+		{[]string{"set", "me", "--time-zone", "Foo/Bar"}, 1, `--time-zone: "Foo/Bar" is not a time zone`},
 		{[]string{"set", "me", "--default-calendar", "nope"}, 1, "personal"},
 		{[]string{"set", "bob", "--address", "b@example.org"}, 1, "there is no such user"},
 		{[]string{"show", "bob"}, 1, "there is no such user"},
