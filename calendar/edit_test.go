@@ -788,7 +788,8 @@ func TestSilenceThatCannotBeHad(t *testing.T) {
 // else the next change would take its doing for somebody's change.
 func TestMangled(t *testing.T) {
 	b := newTestbed(t, nil)
-	b.server.strict, b.server.mangles = true, true
+	b.server.strict = true
+	b.server.mangles = func(data string) string { return strings.ReplaceAll(data, `\,`, ",") }
 	made, err := b.CreateEvent(t.Context(), "personal", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-03-10"),
 		Categories: calendar.To([]string{"a,b"})}, nil)
 	if err != nil {
@@ -804,5 +805,26 @@ func TestMangled(t *testing.T) {
 	r := b.update(t, made.Event.ID, calendar.EventChange{Categories: calendar.To([]string{"c,d"})}, calendar.Edit{})
 	if diff := cmp.Diff([]string{"c", "d"}, r.Event.Categories); diff != "" {
 		t.Errorf("changed (-want +got):\n%s", diff)
+	}
+}
+
+// Whom the server could not write to has not been notified.
+func TestUndelivered(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.schedules, b.server.strict = true, true
+	b.server.mangles = func(data string) string {
+		data = strings.Replace(data, "ATTENDEE;X-NUM=1;", "ATTENDEE;X-NUM=1;SCHEDULE-STATUS=1.2;", 1)
+		return strings.Replace(data, "ATTENDEE;PARTSTAT=DECLINED", "ATTENDEE;SCHEDULE-STATUS=5.1;PARTSTAT=DECLINED", 1)
+	}
+	b.server.put("personal", "odd.ics", odd)
+	r := b.update(t, "odd", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{})
+	if diff := cmp.Diff([]string{"bob@example.org"}, r.Notified); diff != "" {
+		t.Errorf("notified (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"the calendar server could not write to carol@example.org (status 5.1)"}, r.Warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	if r = b.update(t, "odd", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{}); len(r.Notified)+len(r.Warnings) != 0 {
+		t.Errorf("a change of nothing: %+v", r)
 	}
 }

@@ -301,6 +301,12 @@ func (t *target) result(cal *ical.Calendar, recurrenceID string, change *EventCh
 		if now, err := eventAt(stored, recurrenceID, t.zone); err == nil {
 			cal, e = stored, now
 		}
+		if len(t.notified) > 0 {
+			var warning string
+			if t.notified, warning = undelivered(stored, t.notified); warning != "" {
+				t.warnings = append(t.warnings, warning)
+			}
+		}
 	}
 	r := Result{Event: dress(e, t.c, t.o), Scope: scope(cal, recurrenceID), TimeZone: t.zone.String(), Notified: t.notified, Warnings: t.warnings}
 	if change.TimeZone.Value != "" {

@@ -36,7 +36,7 @@ type fakeServer struct {
 	noDead    bool // dead properties are accepted and forgotten, as by a stock Nextcloud
 	schedules bool
 	strict    bool                      // nothing says that it is a Nextcloud
-	mangles   bool                      // what is written is stored otherwise, under an entity tag all the same
+	mangles   func(data string) string  // stores otherwise what is written, under an entity tag all the same
 	addresses []string                  // the user's, as the server tells
 	broken    string                    // the method that gets no answer
 	lost      string                    // the method that is done, but whose answer is lost
@@ -222,8 +222,8 @@ func (f *fakeServer) serve(r *http.Request, path string, body []byte) (int, http
 			return 204, nil, ""
 		}
 		data := string(body)
-		if f.mangles {
-			data = strings.ReplaceAll(data, `\,`, ",")
+		if f.mangles != nil {
+			data = f.mangles(data)
 		}
 		return 201, http.Header{"Etag": {c.put(path, data)}}, ""
 	}

@@ -212,6 +212,25 @@ func TestScheduling(t *testing.T) {
 	check("an end", r, err, "bob", "carol")
 	o.want("an end", "alice")
 
+	// Nobody outside can be reached: this Cyrus sends no mail.
+	made, err = alice.CreateEvent(ctx, "", calendar.EventChange{
+		Title: calendar.To("Guests"), Start: calendar.To("2026-03-20"),
+		Participants: calendar.To(append(invite("bob").Value, calendar.Participant{Email: "guest@elsewhere.org"})),
+	}, nil)
+	check("a guest", made, err, "bob")
+	if len(made.Warnings) != 1 || !strings.Contains(made.Warnings[0], "guest@elsewhere.org") {
+		t.Errorf("a guest: %q", made.Warnings)
+	}
+	_, err = alice.DeleteEvent(ctx, in, made.Event.ID, calendar.Edit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.want("the guest's meeting is over", "bob", "2026-03-20 Guests cancelled bob:needs-action guest:needs-action")
+	theirs = o.events("bob")[0]
+	if _, err = bob.DeleteEvent(ctx, theirs.CalendarID, theirs.ID, calendar.Edit{}); err != nil {
+		t.Fatal(err)
+	}
+
 	// Nobody is invited until somebody says so, and a meeting that ends in silence stays theirs.
 	made, err = alice.CreateEvent(ctx, "", calendar.EventChange{
 		Title: calendar.To("Plan"), Start: calendar.To("2026-04-01"), Participants: invite("bob"),
