@@ -208,6 +208,17 @@ func TestForeignHostIsRefused(t *testing.T) {
 	if resp.StatusCode != http.StatusForbidden {
 		t.Errorf("GET with Host %s = %d, want 403", req.Host, resp.StatusCode)
 	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	fmt.Fprintf(conn, "OPTIONS * HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", req.Host)
+	answer, err := io.ReadAll(conn)
+	if line, _, _ := strings.Cut(string(answer), "\r\n"); err != nil || !strings.HasPrefix(line, "HTTP/1.1 403 ") {
+		t.Errorf("OPTIONS * with Host %s = %q (%v), want 403", req.Host, line, err)
+	}
 }
 
 const seedConfig = `
