@@ -178,7 +178,7 @@ func TestTwoClients(t *testing.T) {
 			}
 			h := &history{testbed: b, other: other, seed: s, turns: 60}
 			if server == "cyrus" {
-				h.turns, h.rewrites = 8, true // its scheduling takes time
+				h.turns, h.rewrites = 5, true // its scheduling takes time
 			}
 			h.run(t)
 		})
