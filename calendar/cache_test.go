@@ -496,3 +496,48 @@ func TestVanishedCalendar(t *testing.T) {
 		t.Errorf("ListEvents with a calendar that is listed and not found = %v, want ErrNotFound", err)
 	}
 }
+
+// What a copy does not have while the server can't be asked may have been made since: that is
+// no "not found".
+func TestNotInAStaleCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newTestbed(t, nil)
+		b.server.put("personal", "a.ics", event("a", ":20260310T090000Z", "RRULE:FREQ=DAILY;COUNT=2"))
+		b.list(t, year)
+		b.server.put("personal", "b.ics", simple("b"))
+		b.server.mu.Lock()
+		b.server.make("late")
+		b.server.mu.Unlock()
+		title := calendar.EventChange{Title: calendar.To("x")}
+		try := func(what string, want error) {
+			t.Helper()
+			ctx := t.Context()
+			_, get := b.GetEvent(ctx, "personal", "b2", "")
+			_, occurrence := b.GetEvent(ctx, "personal", "a", "2026-03-13T09:00:00Z")
+			_, update := b.UpdateEvent(ctx, "personal", "b2", title, calendar.Edit{})
+			_, remove := b.DeleteEvent(ctx, "personal", "b2", calendar.Edit{})
+			_, list := b.ListEvents(ctx, calendar.Query{Calendars: []string{"none"}})
+			_, both := b.ListEvents(ctx, calendar.Query{Calendars: []string{"personal", "none"}})
+			_, create := b.CreateEvent(ctx, "none", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-03-10")}, nil)
+			for name, err := range map[string]error{"GetEvent": get, "GetEvent of an occurrence": occurrence, "UpdateEvent": update,
+				"DeleteEvent": remove, "ListEvents": list, "ListEvents of two": both, "CreateEvent": create, "DeleteCalendar": b.DeleteCalendar(ctx, "none")} {
+				if !errors.Is(err, want) {
+					t.Errorf("%s %s: %v, want %v", name, what, err, want)
+				}
+			}
+		}
+		try("of nothing", calendar.ErrNotFound)
+		b.server.setDown(true)
+		time.Sleep(6 * time.Minute)
+		try("while the server is down", calendar.ErrUnavailable)
+		if got, err := b.GetEvent(t.Context(), "personal", "b", ""); !got.Stale || err != nil {
+			t.Errorf("what the copy has: %+v, %v", got.Freshness, err)
+		}
+		b.server.setDown(false)
+		time.Sleep(time.Minute)
+		try("after the outage", calendar.ErrNotFound)
+		if _, err := b.ListEvents(t.Context(), calendar.Query{Calendars: []string{"late"}}); err != nil {
+			t.Errorf("a calendar made during the outage: %v", err)
+		}
+	})
+}

@@ -75,6 +75,12 @@ func notFound(format string, args ...any) error {
 	return &Problem{Kind: ErrNotFound, Text: fmt.Sprintf(format, args...)}
 }
 
+// unasked is the answer where a copy does not have something that the server, which can't be
+// asked, may have by now.
+func unasked(format string, args ...any) error {
+	return &Problem{Kind: ErrUnavailable, Text: fmt.Sprintf(format, args...) + " It may have been made since then; try again later."}
+}
+
 func forbidden(format string, args ...any) error {
 	return &Problem{Kind: ErrForbidden, Text: fmt.Sprintf(format, args...)}
 }

@@ -53,6 +53,9 @@ func (u *User) GetEvent(ctx context.Context, calendarID, eventID, recurrenceID s
 		return Result{}, unreadable(err)
 	}
 	e, err := eventAt(cal, recurrenceID, t.zone)
+	if errors.Is(err, ErrNotFound) && t.fresh.Stale {
+		err = unasked("The calendar server does not answer, and in the last copy the event has no occurrence %q.", clip(recurrenceID, 60))
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -108,6 +111,9 @@ func (u *User) target(ctx context.Context, calendarID, eventID string) (*target,
 			}
 			return t, nil
 		}
+	}
+	if t.fresh.Stale {
+		return nil, unasked("The calendar server does not answer, and the last copy of calendar %q has no event %q.", clip(calendarID, 80), clip(eventID, 80))
 	}
 	return nil, notFound("There is no event %q in calendar %q. Send the id of an event as listEvents gave it, with the calendarId that stands beside it.",
 		clip(eventID, 80), clip(calendarID, 80))

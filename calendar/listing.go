@@ -30,6 +30,9 @@ func (l *listing) find(id string) (*collection, error) {
 			return &l.all[i], nil
 		}
 	}
+	if l.fresh.Stale {
+		return nil, unasked("The calendar server does not answer, and its last list has no calendar %q.", clip(id, 80))
+	}
 	return nil, notFound("There is no calendar %q. Send the id of one of these: %s.", clip(id, 80), l.someIDs())
 }
 

@@ -43,6 +43,13 @@ func CheckVars(lookup func(name string) string) error {
 	return err
 }
 
+// LookupTTL returns how long calendars and events live by the variables, for who keeps
+// copies of the same for as long.
+func LookupTTL(lookup func(name string) string) (time.Duration, error) {
+	ttl, err := expiry.LookupTTL(lookup, TTLVar, DefaultTTL)
+	return time.Duration(ttl), err
+}
+
 func lookupTTLs(lookup func(string) string) (map[kind]expiry.TTL, error) {
 	ttl, err := expiry.LookupTTL(lookup, TTLVar, DefaultTTL)
 	if err != nil {

@@ -114,6 +114,8 @@ func isNotFound(err error) bool { return errors.Is(err, calendar.ErrNotFound) }
 
 var errNoCalendar = &calendar.Problem{Kind: calendar.ErrNotFound, Text: "There is no such calendar."}
 
+var errNotAsked = &calendar.Problem{Kind: calendar.ErrUnavailable, Text: "The calendar server does not answer, and its last list has no such calendar. Try again later."}
+
 // invalid says what is wrong with a parameter and what to send.
 func invalid(field, format string, args ...any) error {
 	return &calendar.Problem{Kind: calendar.ErrInvalid, Field: field, Text: fmt.Sprintf(format, args...)}

@@ -276,10 +276,13 @@ func (l *live) subscribe(ctx context.Context, uri string, enter func() (mcp.Resu
 		return nil, internal(l.h.log, err)
 	}
 	res, err := enter()
-	if err != nil { // there is no such resource, or so
-		return nil, errors.Join(err, l.unsubscribe(ctx, uri))
+	if err == nil {
+		return res, nil
 	}
-	return res, nil
+	if undo := l.unsubscribe(ctx, uri); undo != nil {
+		return nil, undo
+	}
+	return nil, err // there is no such resource, or so
 }
 
 func (l *live) unsubscribe(ctx context.Context, uri string) error {

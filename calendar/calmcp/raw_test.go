@@ -49,6 +49,7 @@ func TestRawRequests(t *testing.T) {
 		`"tools/call","params":{"name":"listEvents","arguments":[1]}`, `"tools/call","params":{"name":"listEvents","arguments":"x"}`,
 		`"tools/call","params":{"name":"LISTEVENTS"}`, `"tools/call","params":{"name":"createEvent","arguments":{"title":{"\u0000":[]}}}`,
 		`"resources/read"`, `"resources/read","params":{}`, `"resources/read","params":{"uri":"\u0000\u0007\u202e\ud800"}`, `"resources/read","params":{"uri":"calendar://calendars/%00"}`,
+		`"resources/read","params":null`, `"resources/subscribe"`, `"resources/subscribe","params":null`, `"resources/subscribe","params":{}`,
 		`"resources/list","params":{"cursor":"x"}`, `"resources/list","params":null`, `"tools/list"`, `"prompts/get"`, `"prompts/get","params":{"name":"plan-my-day","arguments":{"date":"\u202e"}}`,
 		`"completion/complete"`, `"completion/complete","params":{"ref":null}`, `"completion/complete","params":{"ref":{"type":"ref/prompt","name":"plan-my-day"}}`,
 		`"completion/complete","params":{"ref":{"type":"ref/resource","uri":"calendar://calendars/{calendarId}"},"argument":{"name":"calendarId","value":"x"},"context":null}`,

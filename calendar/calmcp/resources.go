@@ -96,7 +96,8 @@ func isID(s string) bool {
 }
 
 // IsResource says whether a URI has the form of a resource's, so that somebody may
-// subscribe to it.
+// subscribe to it. Whether there is such a calendar or event is not asked: only its server
+// knows, and one that is made later is worth waiting for.
 func (s *Surface) IsResource(uri string) bool {
 	_, ok := parseURI(uri)
 	return ok
@@ -189,6 +190,9 @@ func (s *Surface) read(ctx context.Context, c Caller, r resource) (any, error) {
 	}
 	i := slices.IndexFunc(got.Calendars, func(cal calendar.Calendar) bool { return cal.ID == r.calendarID })
 	if i < 0 {
+		if got.Stale {
+			return nil, errNotAsked
+		}
 		return nil, errNoCalendar
 	}
 	return &calendarOutput{began(), showCalendar(got.Calendars[i]), endOf(got.TimeZone, got.Freshness)}, nil

@@ -110,6 +110,18 @@ func (s *Surface) receive(c Caller) mcp.Middleware {
 					params.Name = name
 					r.Params = &params
 				}
+			case *mcp.SubscribeRequest:
+				if !s.IsResource(r.Params.URI) {
+					return nil, notFound(r.Params.URI)
+				}
+			case *mcp.SubscriptionsListenRequest:
+				if n := r.Params.Notifications; n != nil {
+					for _, uri := range n.ResourceSubscriptions {
+						if !s.IsResource(uri) {
+							return nil, notFound(uri)
+						}
+					}
+				}
 			case *mcp.ReadResourceRequest:
 				// What the SDK answers to a URI of nothing is no JSON for some of them.
 				if uri := r.Params.URI; !json.Valid(fmt.Appendf(nil, "%q", uri)) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/calmcp"
+	"github.com/perdure/perdure/durable"
 	"github.com/perdure/perdure/internal/golden"
 )
 
@@ -357,6 +358,36 @@ func TestChangesOfTools(t *testing.T) {
 	if !touched("calendar://calendars/personal") {
 		t.Error("updateCalendar does not touch the calendar")
 	}
+}
+
+// Nobody subscribes to the URI of nothing, in any era; what may be made yet can be waited for.
+func TestSubscriptionsToNothing(t *testing.T) {
+	b := newBed(t)
+	b.mkcalendar("alice", "personal")
+	w := newWorld(t, func(o *calmcp.HandlerOptions, _ *durable.Options) { o.Server = b.surface.Server })
+	c := w.connect("alice", "2025-11-25")
+	for _, uri := range []string{"calendar://nope", "calendar://calendars/a/tasks", "calendar://calendars/a?x=1", "file:///etc/passwd", ""} {
+		read := c.call("resources/read", fmt.Sprintf(`{"uri":%q}`, uri)).messages()[0]["error"]
+		m := c.call("resources/subscribe", fmt.Sprintf(`{"uri":%q}`, uri)).messages()[0]
+		if read == nil || canonical(m["error"]) != canonical(read) {
+			t.Errorf("subscribe to %q: %v, want what reading it gives: %v", uri, m, read)
+		}
+		listen := w.modern("alice", "subscriptions/listen", fmt.Sprintf(`"notifications":{"resourceSubscriptions":["calendar://events",%q]}`, uri))
+		l, status, body := w.tryListen(listen)
+		if l != nil {
+			body = l.next().data
+		}
+		if !strings.Contains(body, "Resource not found") {
+			t.Errorf("listen to %q: %d %s", uri, status, body)
+		}
+	}
+	c.subscribe("calendar://calendars/none-yet/events")
+	w.h.NotifyTouched(t.Context(), "alice", func(uri string) bool {
+		if uri != "calendar://calendars/none-yet/events" {
+			t.Errorf("subscribed to %q", uri)
+		}
+		return false
+	}, false)
 }
 
 // A transport's own options are kept.

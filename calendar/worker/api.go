@@ -22,7 +22,7 @@ func (w *Worker) openCalendar() {
 		return
 	}
 	w.calendar = calendar.New(w.Account, cache, w.Settings(), &calendar.Options{
-		TimeZone: w.opts.TimeZone, OnChange: w.calendarChanged, Logger: w.log,
+		TTL: w.opts.TTL, TimeZone: w.opts.TimeZone, OnChange: w.calendarChanged, Logger: w.log,
 		AddressHelp: "Who runs this server can set them with the command: perdure users set NAME --address MAIL (NAME is me where there are no users).",
 	})
 	w.openMCP()

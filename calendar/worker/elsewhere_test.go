@@ -3,11 +3,19 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/accounts"
+	"github.com/perdure/perdure/calendar/caldav"
+	"github.com/perdure/perdure/calendar/davserver"
 )
 
 // A removal ends a user's requests in all processes before any data is deleted, and says
@@ -64,4 +72,97 @@ func TestAnnounce(t *testing.T) {
 	if code := b.dav("PROPFIND", "/dav/", "", "", ""); code != 207 {
 		t.Errorf("PROPFIND = %d, want 207: requests are still served", code)
 	}
+}
+
+// elsewhere is a calendar server that is not ours, for the single user of another worker,
+// with what it was asked.
+type elsewhere struct {
+	*bed
+	mu    sync.Mutex
+	asked int // guarded by mu
+	down  bool
+	wrong string // a password that it refuses
+}
+
+func newElsewhere(t *testing.T) *elsewhere {
+	e := &elsewhere{bed: newBed(t, Options{})}
+	if err := e.SeedMe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// options are those of a worker whose single user's calendars are there.
+func (e *elsewhere) options() Options {
+	return Options{
+		Nextcloud: accounts.Credential{Server: "https://nc.example/dav/", Username: "me", Password: "p"},
+		CalDAV:    caldav.Options{Transport: e},
+	}
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (e *elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
+	e.mu.Lock()
+	e.asked++
+	down := e.down
+	_, password, _ := r.BasicAuth()
+	wrong := password == e.wrong
+	e.mu.Unlock()
+	switch {
+	case down:
+		return nil, errors.New("connection refused")
+	case wrong:
+		return &http.Response{StatusCode: 401, Status: "401 Unauthorized", Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	}
+	return InProcess(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		e.Worker.dav.ServeHTTP(rw, r.WithContext(davserver.WithUser(r.Context(), davUser(me))))
+	})).RoundTrip(r)
+}
+
+// requests is how often it was asked since the last time.
+func (e *elsewhere) requests() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, e.asked = e.asked, 0
+	return n
+}
+
+func (e *elsewhere) put(t *testing.T, name string) {
+	t.Helper()
+	if code := e.dav("PUT", "/dav/calendars/me/personal/"+name+".ics", fmt.Sprintf(event, name), "me", ""); code/100 != 2 {
+		t.Fatalf("PUT = %d", code)
+	}
+}
+
+func (b *bed) titles(t *testing.T) (all []string) {
+	t.Helper()
+	list, err := b.calendar.User(accounts.Me).ListEvents(t.Context(), calendar.Query{Calendars: []string{"personal"}, Start: "2026-01-02", End: "2026-01-02"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list.Events {
+		all = append(all, e.Title)
+	}
+	return all
+}
+
+// CACHE_TTL is how long the tools' copies are believed, too.
+func TestTTLOfCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		there := newElsewhere(t)
+		opts := there.options()
+		opts.TTL = 3 * time.Second
+		b := newBed(t, opts)
+		b.titles(t)
+		there.put(t, "x")
+		there.requests()
+		time.Sleep(2 * time.Second)
+		if got, n := b.titles(t), there.requests(); len(got) != 0 || n != 0 {
+			t.Errorf("within the TTL: %q after %d requests, want the copy", got, n)
+		}
+		time.Sleep(time.Second)
+		if got := b.titles(t); len(got) != 1 {
+			t.Errorf("after the TTL: %q, want the new event", got)
+		}
+	})
 }

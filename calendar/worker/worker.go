@@ -47,6 +47,12 @@ func CheckVars(lookup func(name string) string) error {
 	return calcache.CheckVars(lookup)
 }
 
+// LookupTTL returns how long copies of calendars elsewhere are believed: CACHE_TTL, the
+// lifetime of what anybody puts into CalendarCache. It is for [Options].
+func LookupTTL(lookup func(name string) string) (time.Duration, error) {
+	return calcache.LookupTTL(lookup)
+}
+
 // cacheBindings are two names for one thing: the seed's wrangler.toml says the
 // first, its Env type the second. Each is accepted where the other is bound.
 var cacheBindings = [2]string{"CALENDARS", "CALENDAR_CACHE"}
@@ -99,6 +105,10 @@ type Options struct {
 
 	// CalDAV is for clients of calendar servers elsewhere, but for their Credential.
 	CalDAV caldav.Options
+
+	// TTL is how long a copy of a calendar elsewhere is believed without asking its server;
+	// 0 means the default of package calendar.
+	TTL time.Duration
 
 	// TimeZone is that of users and calendars who have none; UTC if nil.
 	TimeZone *time.Location

@@ -60,6 +60,7 @@ type config struct {
 	rate           float64
 	keepAlive      time.Duration
 	logLevel       slog.Level
+	ttl            time.Duration       // of copies of calendars elsewhere
 	nextcloud      accounts.Credential // the single user's; zero if his calendars are here
 	caldav         caldav.Options      // of clients for servers elsewhere
 	dav            bool
@@ -101,6 +102,9 @@ func (f *dataFlags) configureFrom(env *environment, files bool) (*config, error)
 	}
 	cfg.bindings = worker.WithAliases(cfg.bindings)
 	if err := cfg.readSettings(); err != nil {
+		return nil, err
+	}
+	if cfg.ttl, err = worker.LookupTTL(cfg.variable); err != nil {
 		return nil, err
 	}
 	return cfg, worker.CheckVars(cfg.variable)

@@ -137,7 +137,7 @@ func (c *serveCmd) openTogether(ctx context.Context, cfg *config, at place, log 
 func (cfg *config) worker(rt *durable.Runtime, key *accounts.Key, log *slog.Logger) *worker.Worker {
 	return worker.New(rt, &worker.Options{
 		Link: &cfg.link, Bindings: cfg.bindingNames(), Token: cfg.token, Rate: cfg.rate,
-		AllowedHosts: cfg.allowedHosts, AllowedOrigins: cfg.allowedOrigins, KeepAlive: cfg.keepAlive, TimeZone: cfg.localZone(),
+		AllowedHosts: cfg.allowedHosts, AllowedOrigins: cfg.allowedOrigins, KeepAlive: cfg.keepAlive, TTL: cfg.ttl, TimeZone: cfg.localZone(),
 		Key: key, Elsewhere: cfg.elsewhere, DAV: cfg.dav, Nextcloud: cfg.nextcloud, CalDAV: cfg.caldav, Logger: log,
 		Name: cfg.variable("SERVER_NAME"), Version: cfg.serverVersion(), Environment: cfg.environmentName(),
 	})
