@@ -191,6 +191,9 @@ func (u *mcpUser) Unwatch(ctx context.Context, at watch) error {
 	if s == nil {
 		return nil
 	}
+	if _, watched := s.uris[at.URI]; !watched {
+		return nil // of any length
+	}
 	if _, err := u.st.Storage().Delete(ctx, watchPrefix+at.Session+at.URI); err != nil {
 		return fmt.Errorf("take subscription out: %w", err)
 	}

@@ -468,7 +468,7 @@ func TestMaxSessions(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	w := newWorld(t, func(o *calmcp.HandlerOptions, _ *durable.Options) {
-		o.MaxStreams, o.MaxSubscriptions, o.MaxBodyBytes = 2, 2, 2000
+		o.MaxStreams, o.MaxSubscriptions, o.MaxBodyBytes = 2, 2, 6000
 	})
 	c := w.connect("ann", "2025-11-25")
 	c.subscribe("test://a")
@@ -480,10 +480,13 @@ func TestLimits(t *testing.T) {
 	if m := c.call("resources/subscribe", `{"uri":"test://`+strings.Repeat("x", 1100)+`"}`).messages(); !strings.Contains(canonical(m), "limit 1024") {
 		t.Errorf("a long URI: %v", m)
 	}
+	if m := c.call("resources/unsubscribe", `{"uri":"test://`+strings.Repeat("x", 5000)+`"}`).messages(); len(m) == 0 || strings.Contains(canonical(m), "error") {
+		t.Errorf("no longer subscribed to a long URI: %v", m)
+	}
 	c.call("resources/unsubscribe", `{"uri":"test://b"}`)
 	c.subscribe("test://c")
-	long := `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("x", 2000) + `"}}`
-	if r := c.send(long); r.status != 413 || !strings.Contains(r.body, "2000 bytes") {
+	long := `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("x", 6000) + `"}}`
+	if r := c.send(long); r.status != 413 || !strings.Contains(r.body, "6000 bytes") {
 		t.Errorf("a long body: %d %s", r.status, r.body)
 	}
 	r := w.request("POST", "/mcp", "ann", c.session, c.version, long)
