@@ -107,6 +107,7 @@ type collection struct {
 	Token    string      `cbor:"12,keyasint"`
 	Events   bool        `cbor:"13,keyasint"` // it takes VEVENT
 	Order    int         `cbor:"14,keyasint"`
+	Theirs   bool        `cbor:"15,keyasint,omitempty"` // another's, who shares it
 }
 
 func newCollection(home caldav.Home, cal *caldav.Calendar) collection {
@@ -117,7 +118,7 @@ func newCollection(home caldav.Home, cal *caldav.Calendar) collection {
 	shared := cal.SharedWith(home.Principal)
 	c := collection{
 		ID: calendarID(set, cal.Href), Href: cal.Href, Name: cal.DisplayName, Color: cal.Color,
-		Shared: shared || len(cal.Invites) > 0, Category: cal.Category, Focus: min(max(cal.FocusPriority, 0), 10),
+		Shared: shared || len(cal.Invites) > 0, Theirs: shared, Category: cal.Category, Focus: min(max(cal.FocusPriority, 0), 10),
 		Zone: zoneNameOf(cal), CTag: cal.CTag, Token: cal.SyncToken, Events: cal.Supports("VEVENT"), Order: cal.Order,
 		Owner: ownerOf(cal, home),
 		Allowed: Permissions{

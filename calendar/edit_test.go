@@ -1,6 +1,7 @@
 package calendar_test
 
 import (
+	"encoding/xml"
 	"errors"
 	"strings"
 	"testing"
@@ -826,5 +827,20 @@ func TestUndelivered(t *testing.T) {
 	}
 	if r = b.update(t, "odd", calendar.EventChange{Title: calendar.To("x")}, calendar.Edit{}); len(r.Notified)+len(r.Warnings) != 0 {
 		t.Errorf("a change of nothing: %+v", r)
+	}
+}
+
+// Who deletes another's meeting from that other's calendar does not leave it: whether the
+// server writes to anybody then is not known.
+func TestTheirMeetingInTheirCalendar(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.schedules = true
+	b.server.make("team").props[xml.Name{Space: "http://owncloud.org/ns", Local: "read-only"}] = "" // a share for writing
+	for _, in := range []string{"team", "personal"} {
+		b.server.put(in, "o.ics", talks(weeklyTalk+byEve+withAlice))
+		r, err := b.DeleteEvent(t.Context(), in, "o", calendar.Edit{})
+		if err != nil || len(r.Notified)+len(r.Warnings) != 1 || (in == "team") != (len(r.Warnings) == 1) {
+			t.Errorf("DeleteEvent in %s: notified %q, warnings %q, %v", in, r.Notified, r.Warnings, err)
+		}
 	}
 }

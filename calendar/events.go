@@ -479,7 +479,7 @@ func (u *User) DeleteEvent(ctx context.Context, calendarID, eventID string, how 
 	return t.rewrite(ctx, how, func(cal *ical.Calendar) (bool, error) {
 		return true, t.applyDeletion(cal, how)
 	}, func(cal *ical.Calendar) (Result, error) {
-		return Result{Scope: scope(cal, how.RecurrenceID), TimeZone: t.zone.String(), Notified: t.notified}, nil
+		return Result{Scope: scope(cal, how.RecurrenceID), TimeZone: t.zone.String(), Notified: t.notified, Warnings: t.warnings}, nil
 	})
 }
 
@@ -490,18 +490,22 @@ func (t *target) applyDeletion(cal *ical.Calendar, how Edit) error {
 	if events := cal.Components("VEVENT"); len(events) > 0 {
 		uid = events[0].Text("UID")
 	}
-	t.notified = nil
+	t.notified, t.warnings = nil, nil
+	others := own.foreignOrganizer(cal, uid) != nil
 	if how.Notify != nil && !*how.Notify {
 		// Who deletes another's meeting may do so in silence everywhere (RFC 6638, section 8.1).
-		leaves := how.RecurrenceID == "" && own.foreignOrganizer(cal, uid) != nil
+		leaves := how.RecurrenceID == "" && others && !t.c.Theirs
 		if !leaves && len(own.notified(cal, uid)) > 0 {
 			if err := t.mayHush(); err != nil {
 				return err
 			}
 		}
 		t.hush()
-	} else if t.l.schedules() {
+	} else if t.l.schedules() && !(others && t.c.Theirs) {
 		t.notified = own.notified(cal, uid)
+	} else if t.l.schedules() && len(own.notified(cal, uid)) > 0 {
+		// The calendar's owner does not leave: sabre cancels his meeting, Cyrus is silent.
+		t.warnings = []string{"the meeting is somebody else's, and so is the calendar: whether the calendar server writes to anybody is up to it"}
 	}
 	if how.RecurrenceID == "" {
 		return errDelete
@@ -511,7 +515,6 @@ func (t *target) applyDeletion(cal *ical.Calendar, how Edit) error {
 		return err
 	}
 	rev := newRevision(cal)
-	others := own.foreignOrganizer(cal, uid) != nil
 	if err := cal.Exclude("", id, t.zone); err != nil {
 		return noOccurrence(how.RecurrenceID, err)
 	}

@@ -78,7 +78,9 @@ func eventTools() []*tool {
 		outputSchema[deletedOutput](about(map[string]string{"scope": scopes, "notified": notified})))
 	remove.run = func(ctx context.Context, c *call) (output, error) {
 		r, err := c.DeleteEvent(ctx, c.in.CalendarID, c.in.EventID, c.in.edit())
-		out := &deletedOutput{beginning{Success: true}, r.Scope, r.Notified, endOf(r.TimeZone, r.Freshness)}
+		end := endOf(r.TimeZone, r.Freshness)
+		end.Warnings = r.Warnings
+		out := &deletedOutput{beginning{Success: true}, r.Scope, r.Notified, end}
 		if len(r.Notified) > 0 {
 			out.Notice = notice
 		}
