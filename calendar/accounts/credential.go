@@ -56,6 +56,21 @@ func (a *Accounts) Credential(ctx context.Context, id string) (Credential, error
 	if err != nil {
 		return Credential{}, err
 	}
+	return a.unseal(id, sealed)
+}
+
+// TakeCredential deletes a user's credential and returns it, to one caller of several. That
+// is durable when it returns. Errors: ErrNoUser, ErrNoCredential; ErrKey, if it is deleted
+// and nobody can read it.
+func (a *Accounts) TakeCredential(ctx context.Context, id string) (Credential, error) {
+	sealed, err := durable.Call0(ctx, a.user(id), (*user).TakeCredential)
+	if err != nil {
+		return Credential{}, err
+	}
+	return a.unseal(id, sealed)
+}
+
+func (a *Accounts) unseal(id string, sealed []byte) (Credential, error) {
 	plain, err := a.key.open(credentialPurpose, id, sealed)
 	if err != nil {
 		return Credential{}, fmt.Errorf("open the credential of user %s: %w", id, err)

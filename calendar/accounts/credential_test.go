@@ -50,6 +50,57 @@ func TestCredential(t *testing.T) {
 	}
 }
 
+// TestTakeCredential has one of several callers get it, and nobody afterwards.
+func TestTakeCredential(t *testing.T) {
+	b, ctx := newBed(t), t.Context()
+	ann, _ := b.add("ann")
+	bob, _ := b.add("bob")
+	for _, id := range []string{ann.ID, bob.ID, accounts.Me} {
+		if err := b.SetCredential(ctx, id, credential); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make(chan error, 8)
+	for range cap(got) {
+		go func() {
+			c, err := b.TakeCredential(ctx, ann.ID)
+			if err == nil && c != credential {
+				err = fmt.Errorf("it is %v", c)
+			}
+			got <- err
+		}()
+	}
+	taken := 0
+	for range cap(got) {
+		switch err := <-got; {
+		case err == nil:
+			taken++
+		case !errors.Is(err, accounts.ErrNoCredential):
+			t.Errorf("TakeCredential = %v", err)
+		}
+	}
+	if taken != 1 {
+		t.Errorf("%d callers got the credential, want one", taken)
+	}
+	b.crash()
+	if _, err := b.Credential(ctx, ann.ID); !errors.Is(err, accounts.ErrNoCredential) {
+		t.Errorf("Credential after it was taken and a crash = %v, want ErrNoCredential", err)
+	}
+	other := accounts.New(b.Runtime.Runtime, accounts.MemoryKey())
+	if c, err := other.TakeCredential(ctx, accounts.Me); !errors.Is(err, accounts.ErrKey) || c != (accounts.Credential{}) {
+		t.Errorf("TakeCredential under another key = %v, %v, want ErrKey", c, err)
+	}
+	if _, err := b.TakeCredential(ctx, accounts.Me); !errors.Is(err, accounts.ErrNoCredential) {
+		t.Errorf("TakeCredential of one that could not be read = %v, want it gone", err)
+	}
+	if _, err := b.Credential(ctx, bob.ID); err != nil {
+		t.Errorf("Credential of another = %v", err)
+	}
+	if _, err := b.TakeCredential(ctx, "u_nobody"); !errors.Is(err, accounts.ErrNoUser) {
+		t.Errorf("TakeCredential of nobody = %v, want ErrNoUser", err)
+	}
+}
+
 func TestCredentialIsNotPrinted(t *testing.T) {
 	out, _ := json.Marshal(credential)
 	for _, s := range []string{fmt.Sprint(credential), fmt.Sprintf("%+v %#v %q", credential, credential, credential), string(out)} {

@@ -110,6 +110,18 @@ func (u *user) Credential(ctx context.Context) ([]byte, error) {
 	return sealed, nil
 }
 
+// TakeCredential deletes the sealed credential and returns it, or ErrNoCredential.
+func (u *user) TakeCredential(ctx context.Context) ([]byte, error) {
+	sealed, err := u.Credential(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := u.st.Storage().Delete(ctx, credentialKey); err != nil {
+		return nil, fmt.Errorf("delete credential: %w", err)
+	}
+	return sealed, nil
+}
+
 // Settings returns the settings; version 0 if there never were any.
 func (u *user) Settings(ctx context.Context) (settingsRecord, error) {
 	if err := u.exists(ctx); err != nil {

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/accounts"
-	"github.com/perdure/perdure/calendar/caldav"
 )
 
 // ControlUser is a user as [Worker.Control] shows one.
@@ -23,20 +21,6 @@ type ControlUser struct {
 	Removed time.Time `json:"removed,omitzero"` // of one whose data is still here
 	Token   string    `json:"token,omitempty"`  // in the answer to adding one, and never again
 }
-
-// ControlCredential is a credential on its way to [Worker.Control].
-type ControlCredential struct {
-	Server       string `json:"server"`
-	Username     string `json:"username"`
-	Password     string `json:"password"`
-	InsecureHTTP bool   `json:"insecureHTTP,omitempty"` // the server may be one on plain http, elsewhere
-}
-
-// String returns user name and server only.
-func (c ControlCredential) String() string { return c.Username + " at " + c.Server }
-
-// GoString returns user name and server only.
-func (c ControlCredential) GoString() string { return "worker.ControlCredential{" + c.String() + "}" }
 
 // ControlPage is how many users a list holds at most. A shorter one is the last.
 const ControlPage = 100
@@ -51,7 +35,9 @@ const ControlPage = 100
 //	DELETE /users/{name or id}       ?purge=true deletes the data as well
 //	GET    /users/{name or id}/settings
 //	PATCH  /users/{name or id}/settings     a [calendar.SettingsChange]; the answer is what it led to
-//	PUT    /users/{name or id}/credential
+//	GET    /users/{name or id}/credential   a [ControlLogin]
+//	PUT    /users/{name or id}/credential   a [ControlCredential]
+//	DELETE /users/{name or id}/credential   ?insecureHTTP=true, as when it was put; the answer is a [ControlLogout]
 //	       /users/{name or id}/mcp   MCP as that user, by any method
 //	PUT    /users/me/loan            a credential, for as long as the request lasts
 //	GET    /removed?name=&id=        removed users with data, after the one named
@@ -65,7 +51,9 @@ func (w *Worker) Control() http.Handler {
 	mux.HandleFunc("DELETE /users/{name}", w.control(w.deleteUser))
 	mux.HandleFunc("GET /users/{name}/settings", w.control(w.showSettings))
 	mux.HandleFunc("PATCH /users/{name}/settings", w.control(w.changeSettings))
+	mux.HandleFunc("GET /users/{name}/credential", w.control(w.showCredential))
 	mux.HandleFunc("PUT /users/{name}/credential", w.control(w.setCredential))
+	mux.HandleFunc("DELETE /users/{name}/credential", w.control(w.deleteCredential))
 	mux.HandleFunc("/users/{name}/mcp", w.controlMCP)
 	mux.HandleFunc("PUT /users/me/loan", w.controlLoan)
 	mux.HandleFunc("GET /removed", w.control(w.listRemoved))
@@ -94,6 +82,8 @@ func controlProblem(err error) (status int, text string) {
 	switch {
 	case errors.Is(err, accounts.ErrNoUser):
 		return http.StatusNotFound, "there is no such user"
+	case errors.Is(err, accounts.ErrNoCredential):
+		return http.StatusNotFound, "the user is not logged in to a Nextcloud"
 	case errors.Is(err, accounts.ErrNameTaken):
 		return http.StatusConflict, "the name is taken"
 	case errors.Is(err, accounts.ErrAmbiguous):
@@ -112,6 +102,17 @@ func decodeBody(r *http.Request, v any) error {
 		return fmt.Errorf("%w request: not the JSON expected", accounts.ErrInvalid) // the text may hold a secret
 	}
 	return nil
+}
+
+// flag returns a parameter that is true or false, and false if it is left out.
+func flag(r *http.Request, name string) (bool, error) {
+	switch r.URL.Query().Get(name) {
+	case "true":
+		return true, nil
+	case "false", "":
+		return false, nil
+	}
+	return false, fmt.Errorf("%w request: %s must be true or false", accounts.ErrInvalid, name)
 }
 
 func shown(users []accounts.User) []ControlUser {
@@ -178,11 +179,11 @@ func (w *Worker) showUser(r *http.Request) (any, error) {
 }
 
 func (w *Worker) deleteUser(r *http.Request) (any, error) {
-	purge := cmp.Or(r.URL.Query().Get("purge"), "false")
-	if purge != "true" && purge != "false" {
-		return nil, fmt.Errorf("%w request: purge must be true or false", accounts.ErrInvalid)
+	purge, err := flag(r, "purge")
+	if err != nil {
+		return nil, err
 	}
-	u, err := w.removeUser(r.Context(), r.PathValue("name"), purge == "true")
+	u, err := w.removeUser(r.Context(), r.PathValue("name"), purge)
 	return shown([]accounts.User{u})[0], err
 }
 
@@ -214,27 +215,4 @@ func (w *Worker) changeSettings(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return w.Settings().ChangeSettings(r.Context(), u.ID, change)
-}
-
-func (w *Worker) setCredential(r *http.Request) (any, error) {
-	var body ControlCredential
-	if err := decodeBody(r, &body); err != nil {
-		return nil, err
-	}
-	if _, err := caldav.New(body.Server, &caldav.Options{InsecureHTTP: body.InsecureHTTP}); err != nil {
-		return nil, fmt.Errorf("%w credential: %w", accounts.ErrInvalid, err)
-	}
-	u, err := w.findUser(r)
-	if err != nil {
-		return nil, err
-	}
-	c := accounts.Credential{Server: body.Server, Username: body.Username, Password: body.Password}
-	if err := w.accounts.SetCredential(r.Context(), u.ID, c); err != nil {
-		return nil, err
-	}
-	if w.calendar != nil { // other calendars, from now on
-		w.calendar.Forget(u.ID) // elsewhere it is found to be out of date
-		w.news.add(written, calendar.Change{User: u.ID, Calendars: true})
-	}
-	return shown([]accounts.User{u})[0], nil
 }

@@ -33,14 +33,14 @@ func (w *Worker) serveDAV(rw http.ResponseWriter, r *http.Request) {
 }
 
 // SeedMe makes the single user's first calendars on this server, unless there ever were
-// any, other users, or a calendar server of his own. It may be called at every start.
+// any, or other users. One whose calendars are elsewhere finds them at /dav/, and after
+// logging out. It may be called at every start, and then tells of a credential that can't be read.
 func (w *Worker) SeedMe(ctx context.Context) error {
 	any, err := w.accounts.Any(ctx)
 	if err != nil || any {
 		return err
 	}
-	_, err = w.Credential(ctx, accounts.Me)
-	if errors.Is(err, accounts.ErrNoCredential) {
+	if _, err = w.Credential(ctx, accounts.Me); err == nil || errors.Is(err, accounts.ErrNoCredential) {
 		err = w.dav.Seed(ctx, davUser(me))
 	}
 	if err != nil {

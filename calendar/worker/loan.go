@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/accounts"
 	"github.com/perdure/perdure/calendar/caldav"
 )
@@ -84,8 +83,7 @@ func (w *Worker) controlLoan(rw http.ResponseWriter, r *http.Request) {
 
 // loanChanged says that the single user has other calendars from now on.
 func (w *Worker) loanChanged(changed bool) {
-	if changed && w.calendar != nil {
-		w.calendar.Forget(accounts.Me)
-		w.news.add(written, calendar.Change{User: accounts.Me, Calendars: true})
+	if changed {
+		w.credentialChanged(accounts.Me)
 	}
 }

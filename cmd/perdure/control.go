@@ -93,6 +93,7 @@ func (f *dataFlags) withControl(env *environment, fn func(ctx context.Context, c
 	if err != nil {
 		return err
 	}
+	cfg.caldav = cfg.caldavOptions(false)
 	log := slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()

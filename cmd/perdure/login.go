@@ -80,7 +80,7 @@ func (c *loginCmd) keep(env *environment, grant nextcloud.Grant) error {
 		in := worker.ControlCredential{
 			Server: grant.Server, Username: grant.Credential.Username, Password: grant.Credential.Password, InsecureHTTP: c.InsecureHTTP,
 		}
-		if err := control.call(ctx, http.MethodPut, c.path()+"/credential", in, new(worker.ControlUser)); err != nil {
+		if err := control.call(ctx, http.MethodPut, credentialPath(c.User), in, new(worker.ControlUser)); err != nil {
 			return fmt.Errorf("login: keep the password of user %q: %w", c.User, err)
 		}
 		return nil

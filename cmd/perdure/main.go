@@ -23,6 +23,7 @@ type program struct {
 	Cluster clusterCmd `cmd:"" help:"Look at the nodes that serve the same databases, and drain one."`
 	Users   usersCmd   `cmd:"" help:"Add, list and remove users." set:"folder=${local} if it is here, else ${own} if that exists, else ${local}"`
 	Login   loginCmd   `cmd:"" help:"Log in to a Nextcloud." set:"folder=${local} if it is here, else ${own} if that exists, else ${local}"`
+	Logout  logoutCmd  `cmd:"" help:"Undo a login, and give its app password back to the Nextcloud." set:"folder=${local} if it is here, else ${own} if that exists"`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

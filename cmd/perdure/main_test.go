@@ -44,7 +44,7 @@ func TestHelpOfData(t *testing.T) {
 	)
 	for command, want := range map[string]string{
 		"serve": ".perdure, made if need be.", "stdio": found + ", made if need be.",
-		"login": later, "users add": later, "users list": later, "users show": later, "users set": later, "users remove": later,
+		"login": later, "logout": found + " if that exists.", "users add": later, "users list": later, "users show": later, "users set": later, "users remove": later,
 	} {
 		var out bytes.Buffer
 		env := &environment{ctx: t.Context(), stdout: &out, stderr: &out, getenv: func(name string) (string, bool) {

@@ -120,6 +120,34 @@ func TestNodes(t *testing.T) {
 		}
 	})
 
+	// What a command changes through one node counts at all of them.
+	t.Run("login", func(t *testing.T) {
+		nc := nextcloudServer(t, func() bool { return true })
+		nc.takesBack.Store(true)
+		ann := nodes[0].mcp(stateless, secrets["ann"])
+		everywhere := func(elsewhere bool) {
+			t.Helper()
+			for i, p := range nodes {
+				if text, failed := ann.with(p).tool("listCalendars", nil); failed != elsewhere {
+					t.Errorf("listCalendars through node %d, with calendars elsewhere: %t = %s", i, elsewhere, text)
+				}
+			}
+		}
+		everywhere(false)
+		code, _, stderr := commandAt("login", nc.URL+"/cloud", "--user", "ann")
+		if code != 0 || !strings.Contains(stderr, "Data: PostgreSQL ") || strings.Contains(stderr, pgtest.Password) {
+			t.Fatalf("login = %d %s", code, stderr)
+		}
+		everywhere(true)
+		if code, out, stderr := commandAt("users", "show", "ann"); code != 0 || !strings.Contains(out, "ann@nc at "+nc.URL) {
+			t.Errorf("users show = %d %s %s", code, out, stderr)
+		}
+		if code, out, stderr := commandAt("logout", "--user", "ann"); code != 0 || !strings.Contains(out, "logged out") || nc.returned.Load() != 1 {
+			t.Errorf("logout = %d %s %s, and %d passwords were given back", code, out, stderr, nc.returned.Load())
+		}
+		everywhere(false)
+	})
+
 	t.Run("removal", func(t *testing.T) {
 		var streams []<-chan string
 		for _, p := range nodes {

@@ -20,7 +20,7 @@ import (
 type usersCmd struct {
 	Add    usersAddCmd    `cmd:"" help:"Add a user and print the secret, which is shown this once."`
 	List   usersListCmd   `cmd:"" help:"List users, and removed ones whose data is still here."`
-	Show   usersShowCmd   `cmd:"" help:"Show a user's settings."`
+	Show   usersShowCmd   `cmd:"" help:"Show a user's settings, and where the user is logged in."`
 	Set    usersSetCmd    `cmd:"" help:"Change a user's settings, and show them."`
 	Remove usersRemoveCmd `cmd:"" help:"End a user's access at once."`
 }
@@ -113,23 +113,30 @@ func (c *usersShowCmd) Run(env *environment) error {
 		if err := control.call(ctx, http.MethodGet, settingsPath(c.Name), nil, &s); err != nil {
 			return fmt.Errorf("show user %q: %w", c.Name, err)
 		}
-		return showSettings(env.stdout, s)
+		var l worker.ControlLogin
+		login := ""
+		if err := control.call(ctx, http.MethodGet, credentialPath(c.Name), nil, &l); err != nil {
+			login = "not known: " + err.Error() // the key is missing, for instance
+		} else {
+			login = describe(l)
+		}
+		return showSettings(env.stdout, s, setting{"login", login})
 	})
 }
 
 func settingsPath(user string) string { return "/users/" + url.PathEscape(user) + "/settings" }
 
-// showSettings prints what usersSetCmd can change, in its words.
-func showSettings(w io.Writer, s calendar.Settings) error {
+type setting struct{ name, value string }
+
+// showSettings prints what usersSetCmd can change, in its words, and more.
+func showSettings(w io.Writer, s calendar.Settings, more ...setting) error {
 	out := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for _, line := range []struct {
-		name, value string
-	}{
+	for _, line := range append([]setting{
 		{"address", strings.Join(s.Addresses, ", ")},
 		{"time-zone", s.TimeZone},
 		{"default-calendar", s.DefaultCalendar},
 		{"hide", strings.Join(s.HiddenCalendars, ", ")},
-	} {
+	}, more...) {
 		fmt.Fprintf(out, "%s\t%s\n", line.name, cmp.Or(line.value, "-"))
 	}
 	return out.Flush()

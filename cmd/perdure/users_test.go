@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -538,6 +539,11 @@ func TestNextcloudVariables(t *testing.T) {
 	if code := dav(all, "--dav"); code != 207 {
 		t.Errorf("/dav/ with a Nextcloud and --dav = %d, want 207", code)
 	}
+	p := start(t, dir, all, append(serveArgs, "--store", "memory:", "--dav")...)
+	if code, body := p.do("PROPFIND", "/dav/calendars/me/", "", "Depth", "1"); code != 207 || !strings.Contains(body, "/me/personal/") || !strings.Contains(body, "/me/work/") {
+		t.Errorf("/dav/ with a Nextcloud and --dav = %d %s, want the two sample calendars", code, body)
+	}
+	p.stop()
 	if code := dav([]string{"NEXTCLOUD_BASE_URL=http://cloud.example.org", all[1], all[2]}, "--insecure-http"); code != 404 {
 		t.Errorf("/dav/ with an insecure Nextcloud = %d, want 404", code)
 	}
@@ -558,11 +564,27 @@ func TestObjectsSeeNoSecrets(t *testing.T) {
 	}
 }
 
-// nextcloudServer is as much of one as a login needs. agree says what polling answers.
-func nextcloudServer(t *testing.T, agree func() bool) *httptest.Server {
+// nextcloudStub is as much of one as a login needs.
+type nextcloudStub struct {
+	*httptest.Server
+	takesBack atomic.Bool // app passwords
+	returned  atomic.Int32
+}
+
+// nextcloudServer starts one. agree says what polling answers.
+func nextcloudServer(t *testing.T, agree func() bool) *nextcloudStub {
 	mux := http.NewServeMux()
-	srv := httptest.NewServer(mux)
+	srv := &nextcloudStub{Server: httptest.NewServer(mux)}
 	t.Cleanup(srv.Close)
+	mux.HandleFunc("DELETE /cloud/ocs/v2.php/core/apppassword", func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		if !srv.takesBack.Load() || user != "ann@nc" || password != "app-p4ss" || r.Header.Get("OCS-APIRequest") == "" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		srv.returned.Add(1)
+		io.WriteString(w, `{"ocs":{"meta":{"status":"ok"},"data":[]}}`)
+	})
 	mux.HandleFunc("POST /cloud/index.php/login/v2", func(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(map[string]any{
 			"poll":  map[string]string{"token": "poll-t0ken", "endpoint": srv.URL + "/cloud/index.php/login/v2/poll"},
@@ -636,6 +658,71 @@ func TestLogin(t *testing.T) {
 	}
 	if out, err := exec.Command("grep", "-r", "app-p4ss", dir).Output(); err == nil {
 		t.Errorf("the app password is in the data folder: %s", out)
+	}
+}
+
+// TestLogout undoes logins: without a server, and beside one, which shows the calendars
+// that are here at once.
+func TestLogout(t *testing.T) {
+	dir := t.TempDir()
+	nc := nextcloudServer(t, func() bool { return true })
+	nc.takesBack.Store(true)
+	said := new(strings.Builder)
+	run := func(args ...string) (int, string, string) {
+		t.Helper()
+		code, out, stderr := command(t, dir, nil, args...)
+		fmt.Fprint(said, out, stderr)
+		return code, out, stderr
+	}
+	if code, _, stderr := run("logout"); code != 1 || !strings.Contains(stderr, "no data") {
+		t.Errorf("logout where nothing is = %d %s", code, stderr)
+	}
+	code, _, stderr := run("login", nc.URL+"/cloud")
+	if code != 0 || !strings.Contains(stderr, "Data: ") || !strings.Contains(stderr, filepath.Join(filepath.Base(dir), localFolder)+", which is made now") {
+		t.Fatalf("login = %d %s, want the folder on standard error", code, stderr)
+	}
+	shows := func(user, want string) {
+		t.Helper()
+		code, out, stderr := run("users", "show", user)
+		if text := strings.Join(strings.Fields(out), " "); code != 0 || !strings.HasSuffix(text, " login "+want) {
+			t.Errorf("users show %s = %d %q %s, want the login %s", user, code, text, stderr, want)
+		}
+	}
+	shows("me", "ann@nc at "+nc.URL+"/cloud")
+	if code, out, stderr := run("logout"); code != 0 || out != "User me is logged out of "+nc.URL+"/cloud, as ann@nc.\n" || strings.Contains(stderr, "app password") || nc.returned.Load() != 1 {
+		t.Errorf("logout = %d %q %s, and %d passwords were given back, want 1", code, out, stderr, nc.returned.Load())
+	}
+	shows("me", "-")
+	if code, _, stderr := run("logout"); code != 1 || !strings.Contains(stderr, `user "me": the user is not logged in`) {
+		t.Errorf("logout again = %d %s", code, stderr)
+	}
+
+	p := start(t, dir, nil, serveArgs...)
+	ann := addUser(t, dir, "ann")
+	client := p.mcp(stateless, ann)
+	if text, failed := client.tool("listCalendars", nil); failed || !strings.Contains(text, "personal") {
+		t.Fatalf("listCalendars = %s", text)
+	}
+	if code, _, stderr := run("login", nc.URL+"/cloud", "--user", "ann"); code != 0 || strings.Contains(stderr, "made now") {
+		t.Fatalf("login beside a server = %d %s", code, stderr)
+	}
+	shows("ann", "ann@nc at "+nc.URL+"/cloud")
+	if text, failed := client.tool("listCalendars", nil); !failed {
+		t.Errorf("listCalendars of a Nextcloud that has none = %s", text)
+	}
+	nc.takesBack.Store(false)
+	if code, out, stderr := run("logout", "--user", "ann"); code != 0 || !strings.Contains(out, "User ann is logged out") || !strings.Contains(stderr, "was not told") || !strings.Contains(stderr, "404") {
+		t.Errorf("logout of a Nextcloud that does not listen = %d %q %s, want that and that it was not told", code, out, stderr)
+	}
+	if text, failed := client.tool("listCalendars", nil); failed || !strings.Contains(text, "personal") {
+		t.Errorf("listCalendars after the logout = %s", text)
+	}
+	if code, _, stderr := run("logout", "--user", "nobody"); code != 1 || !strings.Contains(stderr, "no such user") {
+		t.Errorf("logout of nobody = %d %s", code, stderr)
+	}
+	p.stop()
+	if all := said.String() + p.stdout.String() + p.stderr.String(); strings.Contains(all, "app-p4ss") {
+		t.Error("the app password is in the output")
 	}
 }
 
