@@ -535,6 +535,8 @@ func TestOwnAddresses(t *testing.T) {
 	}{
 		{"nobody knows", nil, nil, nil, "alice@example.org", true, true, ""},
 		{"the server tells paths", []string{"/principals/alice@example.org/"}, nil, nil, "alice@example.org", true, true, ""},
+		{"the server tells addresses of the web", []string{"https://example.org/alice@example.org/"}, nil, nil, "alice@example.org", true, true, ""},
+		{"a slash in it", nil, nil, []string{"a/b@example.org"}, "a/B@example.org", false, false, "a/b@example.org"},
 		{"the server tells", []string{"mailto:Alice@example.org"}, nil, nil, "alice@example.org", false, false, "alice@example.org"},
 		{"the account tells", nil, []string{"alice@example.org"}, nil, "alice@Example.org", false, false, "alice@example.org"},
 		{"set", nil, nil, []string{"mailto:Alice@example.org"}, "ALICE@example.org", false, false, "alice@example.org"},

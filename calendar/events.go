@@ -194,7 +194,8 @@ func (l *listing) people(acct Account) people {
 	var own people
 	for _, address := range slices.Concat(l.home.Addresses, l.settings.Addresses, acct.Addresses) {
 		key := addressKey(address)
-		if strings.Contains(key, "@") && !strings.Contains(key, "/") && !own.has(key) {
+		path := strings.HasPrefix(key, "/") || strings.Contains(key, "://") // of a principal, which some servers tell as well
+		if strings.Contains(key, "@") && !path && !own.has(key) {
 			own = append(own, key)
 		}
 	}
