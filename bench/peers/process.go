@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -58,6 +60,9 @@ func (s *server) files() (int, error) {
 // stored is the size of the server's data, by the files' lengths.
 func (s *server) stored() (total int64, err error) {
 	err = filepath.Walk(s.dir, func(_ string, info os.FileInfo, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // of an object that was evicted meanwhile
+			return nil
+		}
 		if err == nil && info.Mode().IsRegular() {
 			total += info.Size()
 		}
