@@ -14,8 +14,8 @@ import (
 
 // Passing events on to the node that holds their object.
 
-// send makes the event's POST and returns the answer to it, whose body the caller closes.
-func (p *passage) send(ctx context.Context, env *envelope, body io.Reader, length int64) (*http.Response, error) {
+// address enters in env where the event goes, and what goes with each.
+func (p *passage) address(ctx context.Context, env *envelope) {
 	s := p.stub
 	env.Version, env.Namespace, env.Class = wireVersion, s.n.number, s.n.class.name
 	env.ID = s.id.b[:]
@@ -28,6 +28,11 @@ func (p *passage) send(ctx context.Context, env *envelope, body io.Reader, lengt
 	}
 	trace := TraceFromContext(ctx)
 	env.Parent, env.State = trace.Parent, trace.State
+}
+
+// send makes the event's POST and returns the answer to it, whose body the caller closes.
+func (p *passage) send(ctx context.Context, env *envelope, body io.Reader, length int64) (*http.Response, error) {
+	p.address(ctx, env)
 	head, err := toHeader(env)
 	if err != nil {
 		return nil, fmt.Errorf("durable: %w", err)
@@ -199,19 +204,51 @@ func (u *unread) wasRead() bool { return u != nil && u.read.Load() }
 func (p *passage) passCall(method string, arg []byte) ([]byte, error) {
 	hops, back := p.hops()
 	defer back()
-	name := p.stub.n.class.wireName(method)
-	answer, err := p.send(p.ctx, &envelope{Method: name, Hops: hops}, bytes.NewReader(arg), int64(len(arg)))
+	env := &envelope{Method: p.stub.n.class.wireName(method), Hops: hops}
+	limit := p.stub.n.rt.opts.Limits.ArgumentBytes
+	if peer, ok := p.place.Peer.(CallPeer); ok {
+		result, err := p.exchange(peer, env, arg, limit)
+		if err != ErrNotThisWay {
+			return result, err
+		}
+	}
+	answer, err := p.send(p.ctx, env, bytes.NewReader(arg), int64(len(arg)))
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Body.Close()
-	limit := p.stub.n.rt.opts.Limits.ArgumentBytes
 	result, err := io.ReadAll(io.LimitReader(answer.Body, int64(limit)+1))
 	if err != nil {
 		return nil, p.broken(p.ctx, answer, err)
 	}
 	if len(result) > limit {
 		return nil, fmt.Errorf("result: %w", overLimit(ErrArgumentTooLarge, len(result), limit))
+	}
+	return result, nil
+}
+
+// exchange is passCall by the shorter way.
+func (p *passage) exchange(peer CallPeer, env *envelope, arg []byte, limit int) ([]byte, error) {
+	p.address(p.ctx, env)
+	msg, err := packCall(env, arg)
+	if err != nil {
+		return nil, fmt.Errorf("durable: %w", err)
+	}
+	answer, err := peer.Call(p.ctx, msg, 1+limit)
+	switch {
+	case err == ErrNotThisWay:
+		return nil, err
+	case err != nil:
+		return nil, p.failed(p.ctx, err)
+	case len(answer) > 1+limit:
+		return nil, fmt.Errorf("result: %w", overLimit(ErrArgumentTooLarge, len(answer)-1, limit))
+	}
+	result, failure, err := unpackAnswer(answer)
+	switch {
+	case err != nil:
+		return nil, p.failed(context.Background(), err)
+	case failure != nil:
+		return nil, failure.unpack(p.stub.id, p.stub.n.class.opts.Errors)
 	}
 	return result, nil
 }

@@ -536,6 +536,20 @@ func (w *town) twoObjects() (x, y string) {
 	return x, y
 }
 
+// Nodes that know only requests understand each other, and others.
+func TestCallsAsRequests(t *testing.T) {
+	callsAsRequests = true
+	t.Cleanup(func() { callsAsRequests = false })
+	t.Run("calls", TestCallsOfAnotherNodesObjects)
+	t.Run("refusal", TestRefusalCorrectsTheMap)
+	t.Run("back", TestRefusalLeadsBackHere)
+	t.Run("twice", TestNothingIsPassedOnTwice)
+	t.Run("unreachable", TestNodeThatCannotBeReached)
+	t.Run("cancellation", TestCancellationReachesTheOtherNode)
+	t.Run("chains", TestChainsAcrossNodes)
+	t.Run("ends", TestEventsOfANodeThatEnds)
+}
+
 // Whoever reaches the handler without an event of this protocol gets nothing done.
 func TestPeersRefusesWhatIsNoEvent(t *testing.T) {
 	w := newTown(t, nil, nil, "a")

@@ -28,13 +28,8 @@ func (rt *Runtime) servePeer(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Date"] = nil // the answer's own headers are in one of ours
 	out := &peerAnswer{w: w}
 	var registered []error
-	n := rt.namespaces[env.Class]
-	switch {
-	case env.Version > wireVersion:
-		err = &Error{Text: fmt.Sprintf("durable: this node speaks version %d of the protocol between nodes, not %d", wireVersion, env.Version), Retryable: true}
-	case n == nil || n.number != env.Namespace || len(env.ID) != 32:
-		err = &Error{Text: fmt.Sprintf("durable: this node does not have class %s as namespace %d", env.Class, env.Namespace), Retryable: true, is: []error{ErrNoHandler}}
-	default:
+	n, err := rt.addressee(&env)
+	if err == nil {
 		registered = n.class.opts.Errors
 		err = rt.serveEvent(n, &env, r, out)
 		if !out.begun && rt.ends(err) { // others may have the object soon
@@ -54,6 +49,77 @@ func (rt *Runtime) servePeer(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(code)
 }
 
+// PeerCall runs a call that a [CallPeer] of another node passes on to this one, and returns
+// the answer. All that is said of [Runtime.Peers] holds for it. It owns msg.
+func (rt *Runtime) PeerCall(ctx context.Context, msg []byte) (answer []byte) {
+	var env envelope
+	arg, err := unpackCall(msg, &env)
+	if err != nil {
+		return packFailure(packError(err, nil))
+	}
+	n, err := rt.addressee(&env)
+	if err != nil {
+		return packFailure(packError(err, nil))
+	}
+	ctx, cancel := env.context(ctx)
+	defer cancel()
+	result, err := rt.peerCall(ctx, env.stub(n), &env, arg)
+	if rt.ends(err) { // others may have the object soon
+		err = &NotOwnerError{ID: ID{n.number, [32]byte(env.ID)}}
+	}
+	if err != nil {
+		return packFailure(packError(err, n.class.opts.Errors))
+	}
+	answer = make([]byte, 1, 1+len(result))
+	answer[0] = answerResult
+	return append(answer, result...)
+}
+
+func (rt *Runtime) peerCall(ctx context.Context, s *Stub, env *envelope, arg []byte) ([]byte, error) {
+	size, lim := int64(len(arg)), &rt.opts.Limits
+	if len(arg) > lim.ArgumentBytes {
+		return nil, fmt.Errorf("argument: %w", overLimit(ErrArgumentTooLarge, len(arg), lim.ArgumentBytes))
+	}
+	defer rt.bodies.Add(-size)
+	if rt.bodies.Add(size) > lim.BufferBytes/2 && size > 0 {
+		return nil, overloaded("too many bytes of bodies and answers are held")
+	}
+	return s.callHere(ctx, env, arg)
+}
+
+// addressee returns the namespace that an event is for.
+func (rt *Runtime) addressee(env *envelope) (*namespace, error) {
+	n := rt.namespaces[env.Class]
+	switch {
+	case env.Version > wireVersion:
+		return nil, env.tooNew()
+	case n == nil || n.number != env.Namespace || len(env.ID) != 32:
+		return nil, &Error{Text: fmt.Sprintf("durable: this node does not have class %s as namespace %d", env.Class, env.Namespace), Retryable: true, is: []error{ErrNoHandler}}
+	}
+	return n, nil
+}
+
+func (env *envelope) tooNew() error {
+	return &Error{Text: fmt.Sprintf("durable: this node speaks version %d of the protocol between nodes, not %d", wireVersion, env.Version), Retryable: true}
+}
+
+func (env *envelope) stub(n *namespace) *Stub {
+	return &Stub{n: n, id: ID{ns: n.number, b: [32]byte(env.ID)}, name: string(env.Name), named: env.Named}
+}
+
+// context returns the event's context: deadline, trace and chain are the caller's.
+func (env *envelope) context(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx = context.WithValue(ctx, originKey{}, &origin{env.Hops, env.Depth})
+	cancel := nothing
+	if env.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(env.Timeout))
+	}
+	if env.Parent != "" {
+		ctx = ContextWithTrace(ctx, Trace{env.Parent, env.State})
+	}
+	return ctx, cancel
+}
+
 // ends reports whether err says that an event did not start since the runtime ends.
 func (rt *Runtime) ends(err error) bool {
 	if err == ErrClosed {
@@ -64,18 +130,11 @@ func (rt *Runtime) ends(err error) bool {
 }
 
 func (rt *Runtime) serveEvent(n *namespace, env *envelope, r *http.Request, out *peerAnswer) error {
-	stub := &Stub{n: n, id: ID{ns: n.number, b: [32]byte(env.ID)}, name: string(env.Name), named: env.Named}
-	ctx := context.WithValue(r.Context(), originKey{}, &origin{env.Hops, env.Depth})
-	if env.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(env.Timeout))
-		defer cancel()
-	}
-	if env.Parent != "" {
-		ctx = ContextWithTrace(ctx, Trace{env.Parent, env.State})
-	}
+	stub := env.stub(n)
+	ctx, cancel := env.context(r.Context())
+	defer cancel()
 	if env.Request == nil {
-		return stub.callHere(ctx, env, r, out)
+		return stub.callByRequest(ctx, env, r, out)
 	}
 	head := env.Request
 	req := &http.Request{
@@ -125,19 +184,15 @@ func (a *peerAnswer) whole(code int, h http.Header, body []byte) error {
 	return a.write(body)
 }
 
-// callHere runs a method that another node names.
-func (s *Stub) callHere(ctx context.Context, env *envelope, r *http.Request, out *peerAnswer) error {
+// callByRequest runs a call that came as a request.
+func (s *Stub) callByRequest(ctx context.Context, env *envelope, r *http.Request, out *peerAnswer) error {
 	rt := s.n.rt
 	limit := rt.opts.Limits.ArgumentBytes
-	m, ok := s.n.class.methods[env.Method]
-	if !ok {
-		return fmt.Errorf("%w: class %s of this node has no method %q", ErrInvalidMethod, s.n.class.name, env.Method)
-	}
 	var arriving *arrival
 	if env.Depth == 0 { // what running chains wait for is let in while the runtime drains
 		arriving = newArrival(rt, out.w)
 	}
-	data, err := rt.readBody(r.Body, r.ContentLength, limit, arriving)
+	arg, err := rt.readBody(r.Body, r.ContentLength, limit, arriving)
 	arriving.end(err)
 	var over *LimitError
 	if errors.As(err, &over) {
@@ -146,17 +201,33 @@ func (s *Stub) callHere(ctx context.Context, env *envelope, r *http.Request, out
 	if err != nil {
 		return err
 	}
-	defer rt.bodies.Add(-int64(len(data)))
+	defer rt.bodies.Add(-int64(len(arg)))
+	result, err := s.callHere(ctx, env, arg)
+	if err != nil {
+		return err
+	}
+	out.begun = true
+	_, err = out.w.Write(result)
+	return err
+}
+
+// callHere runs a method that another node names and returns the encoded result.
+func (s *Stub) callHere(ctx context.Context, env *envelope, arg []byte) ([]byte, error) {
+	m, ok := s.n.class.methods[env.Method]
+	if !ok {
+		return nil, fmt.Errorf("%w: class %s of this node has no method %q", ErrInvalidMethod, s.n.class.name, env.Method)
+	}
+	limit := s.n.rt.opts.Limits.ArgumentBytes
 	in := []reflect.Value{{}, {}}
 	if m.in != nil {
 		v := reflect.New(m.in)
-		if err := decoder.Unmarshal(data, v.Interface()); err != nil {
-			return fmt.Errorf("argument: %w: %w", ErrDecode, err)
+		if err := decoder.Unmarshal(arg, v.Interface()); err != nil {
+			return nil, fmt.Errorf("argument: %w: %w", ErrDecode, err)
 		}
 		in = append(in, v.Elem())
 	}
 	var result []byte
-	err = s.enter(ctx, kindCall, len(data), nil, func(ev *event, _ *object) error {
+	err := s.enter(ctx, kindCall, len(arg), nil, func(ev *event, _ *object) error {
 		in[0], in[1] = reflect.ValueOf(ev.inst.value), reflect.ValueOf(context.Context(ev))
 		res := m.fn.Call(in)
 		if err, _ := res[len(res)-1].Interface().(error); err != nil || len(res) == 1 {
@@ -166,8 +237,10 @@ func (s *Stub) callHere(ctx context.Context, env *envelope, r *http.Request, out
 		if result, err = marshal(res[0].Interface()); err != nil {
 			return fmt.Errorf("result: %w", err)
 		}
-		if err := unmarshal(result, reflect.New(m.out).Interface(), res[0].Interface()); err != nil {
-			return fmt.Errorf("result: %w", err)
+		if !isPlain(m.out) {
+			if err := unmarshal(result, reflect.New(m.out).Interface(), res[0].Interface()); err != nil {
+				return fmt.Errorf("result: %w", err)
+			}
 		}
 		if len(result) > limit {
 			return fmt.Errorf("result: %w", overLimit(ErrArgumentTooLarge, len(result), limit))
@@ -175,9 +248,7 @@ func (s *Stub) callHere(ctx context.Context, env *envelope, r *http.Request, out
 		return nil
 	}, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	out.begun = true
-	_, err = out.w.Write(result)
-	return err
+	return result, nil
 }

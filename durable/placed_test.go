@@ -1,6 +1,7 @@
 package durable_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ type town struct {
 	t     testing.TB
 	store *memstore.Store
 	nodes map[string]*node
+
+	asRequests bool // see callsAsRequests
 
 	mu      sync.Mutex
 	epoch   int64
@@ -72,7 +75,7 @@ func (shared) Close() error { return nil }
 
 func newTown(t testing.TB, h *hooks, opts *durable.Options, names ...string) *town {
 	w := &town{
-		t: t, store: memstore.New(nil), nodes: make(map[string]*node), owners: make(map[uint32]*tenure), changed: make(chan struct{}),
+		t: t, asRequests: callsAsRequests, store: memstore.New(nil), nodes: make(map[string]*node), owners: make(map[uint32]*tenure), changed: make(chan struct{}),
 	}
 	for _, name := range names {
 		n := &node{town: w, name: name, log: new(logBuffer), stale: make(map[uint32]*tenure), unsaid: make(chan struct{})}
@@ -289,6 +292,34 @@ func (p peerTo) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.resp.Body = &memBody{pr, cancel}
 	return &w.resp, nil
+}
+
+// callsAsRequests has newTown's nodes pass calls on as requests, as to a node that knows nothing else.
+var callsAsRequests bool
+
+// Call carries calls to a node in memory.
+func (p peerTo) Call(ctx context.Context, msg []byte, limit int) ([]byte, error) {
+	p.n.mu.Lock()
+	down, reads := p.n.down, p.n.reads
+	p.n.mu.Unlock()
+	switch {
+	case p.n.town.asRequests:
+		return nil, durable.ErrNotThisWay
+	case reads:
+		return nil, durable.ErrNotDelivered
+	case down != nil:
+		return nil, down
+	}
+	there, cancel := context.WithCancel(context.Background()) // what else ctx carries stays behind
+	defer context.AfterFunc(ctx, cancel)()
+	got := make(chan []byte, 1)
+	go func() { defer cancel(); got <- p.n.PeerCall(there, bytes.Clone(msg)) }()
+	select {
+	case answer := <-got:
+		return answer[:min(len(answer), limit+1)], nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 type memBody struct {

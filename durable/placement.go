@@ -66,12 +66,25 @@ type Peer interface {
 	RoundTrip(r *http.Request) (*http.Response, error)
 }
 
+// CallPeer is a Peer that has a shorter way for typed calls, which are whole and mostly
+// small. Call passes msg to [Runtime.PeerCall] there and returns the answer, or its first
+// limit+1 bytes if it has more than limit. It ends the call there when ctx ends here. Errors
+// mean the same as those of RoundTrip; [ErrNotThisWay] itself, not wrapped, says that
+// the call has certainly not been begun and is to go as a request. Call keeps msg.
+type CallPeer interface {
+	Peer
+	Call(ctx context.Context, msg []byte, limit int) (answer []byte, err error)
+}
+
 var (
 	// ErrNotOwner: the object is held by another node, or its lease may have run out here.
 	ErrNotOwner = errors.New("durable: this node does not own the object")
 
 	// ErrNotDelivered: a request did not get to another node.
 	ErrNotDelivered = errors.New("durable: request not delivered")
+
+	// ErrNotThisWay: a [CallPeer] does not take this call, a Peer may.
+	ErrNotThisWay = errors.New("durable: the call has to go as a request")
 
 	// ErrUnreachable: the connection to the object's node could not be made, or broke.
 	ErrUnreachable = errors.New("durable: the object's node cannot be reached")

@@ -2,8 +2,10 @@ package durable
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -123,6 +125,133 @@ func fromHeader(h http.Header, key string, v any) error {
 		return fmt.Errorf("header %s: %w", key, err)
 	}
 	return nil
+}
+
+// A call that goes by a [CallPeer] is one message: what every call has as it is, since
+// CBOR would cost more than the rest of the way, then what some have, as CBOR, then the
+// encoded argument. Its answer is a byte that says what follows: the encoded result, or
+// a wireError as CBOR.
+
+const (
+	answerResult = 0
+	answerError  = 1
+)
+
+const callNamed = 1 // flag: name is one
+
+// callMore is what some calls have. A reader ignores fields that it does not know.
+type callMore struct {
+	Hops   []hop  `cbor:"hops,omitempty"`
+	Parent string `cbor:"traceparent,omitempty"`
+	State  string `cbor:"tracestate,omitempty"`
+}
+
+func packCall(env *envelope, arg []byte) ([]byte, error) {
+	var more []byte
+	if len(env.Hops) > 0 || env.Parent != "" {
+		var err error
+		if more, err = encoder.Marshal(callMore{env.Hops, env.Parent, env.State}); err != nil {
+			return nil, err
+		}
+	}
+	flags := byte(0)
+	if env.Named {
+		flags |= callNamed
+	}
+	b := make([]byte, 0, 80+len(env.Class)+len(env.Method)+len(env.Name)+len(more)+len(arg))
+	b = append(b, byte(env.Version), flags)
+	b = append(b, env.ID...)
+	b = binary.AppendUvarint(b, uint64(env.Namespace))
+	b = binary.AppendUvarint(b, uint64(env.Depth))
+	b = binary.AppendUvarint(b, uint64(env.Timeout))
+	b = append(binary.AppendUvarint(b, uint64(len(env.Class))), env.Class...)
+	b = append(binary.AppendUvarint(b, uint64(len(env.Method))), env.Method...)
+	b = append(binary.AppendUvarint(b, uint64(len(env.Name))), env.Name...)
+	b = append(binary.AppendUvarint(b, uint64(len(more))), more...)
+	return append(b, arg...), nil
+}
+
+var errBadCall = errors.New("durable: a call of another node that is none")
+
+// unpackCall returns the argument. It and parts of env are parts of msg.
+func unpackCall(msg []byte, env *envelope) (arg []byte, err error) {
+	if len(msg) < 2+len(ID{}.b) {
+		return nil, errBadCall
+	}
+	if env.Version = int(msg[0]); env.Version > wireVersion {
+		return nil, env.tooNew() // what follows may be anything
+	}
+	env.Named = msg[1]&callNamed != 0
+	env.ID = msg[2 : 2+len(ID{}.b)]
+	r := reader{rest: msg[2+len(ID{}.b):]}
+	env.Namespace = uint32(r.number(math.MaxUint32))
+	env.Depth = int(r.number(math.MaxInt32))
+	env.Timeout = int64(r.number(math.MaxInt64))
+	env.Class = string(r.bytes())
+	env.Method = string(r.bytes())
+	env.Name = r.bytes()
+	more := r.bytes()
+	if r.bad {
+		return nil, errBadCall
+	}
+	if len(more) > 0 {
+		var m callMore
+		if err := wireDecoder.Unmarshal(more, &m); err != nil {
+			return nil, fmt.Errorf("%w: %w", errBadCall, err)
+		}
+		env.Hops, env.Parent, env.State = m.Hops, m.Parent, m.State
+	}
+	return r.rest, nil
+}
+
+// reader takes a message apart.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) number(limit uint64) uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 || v > limit {
+		r.rest, r.bad = nil, true
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) bytes() []byte {
+	n := r.number(uint64(len(r.rest)))
+	if n > uint64(len(r.rest)) {
+		r.rest, r.bad = nil, true
+		return nil
+	}
+	var b []byte
+	b, r.rest = r.rest[:n:n], r.rest[n:]
+	return b
+}
+
+func packFailure(w wireError) []byte {
+	b, err := encoder.Marshal(w)
+	if err != nil { // strings and numbers: there is none
+		panic(err)
+	}
+	return append([]byte{answerError}, b...)
+}
+
+// unpackAnswer returns the result or the other node's error, or why there is neither.
+func unpackAnswer(b []byte) (result []byte, failure *wireError, err error) {
+	switch {
+	case len(b) > 0 && b[0] == answerResult:
+		return b[1:], nil, nil
+	case len(b) > 0 && b[0] == answerError:
+		failure = new(wireError)
+		if err := wireDecoder.Unmarshal(b[1:], failure); err != nil {
+			return nil, nil, fmt.Errorf("error of a call: %w", err)
+		}
+		return nil, failure, nil
+	}
+	return nil, nil, fmt.Errorf("an answer of %d bytes that is none", len(b))
 }
 
 // packError returns err as it crosses to another node, registered being the class's sentinels.

@@ -93,7 +93,7 @@ func serve(dsn string) error {
 	if err != nil {
 		return err
 	}
-	go transport.Serve(peers, rt.Peers())
+	go transport.Serve(peers, rt.Peers(), rt.PeerCall)
 	n.Start(rt)
 	orders, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -124,7 +124,7 @@ func program(name string) error {
 	if err != nil {
 		return err
 	}
-	go transport.Serve(peers, rt.Peers())
+	go transport.Serve(peers, rt.Peers(), rt.PeerCall)
 	n.Start(rt)
 	clients, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,6 +14,14 @@
 // What is passed on carries no identity of a user that this package, or the receiver,
 // would believe: the node that faces the client has settled who that is.
 //
+// # Calls
+//
+// Requests go as requests of HTTP/2, in both directions as they come. Typed calls are
+// whole and mostly small: they share a connection for each direction between two nodes, as
+// frames, of which one write takes as many as there are (line.go). What does not fit there
+// goes as a request: what is large, what is too much at a time, and what is
+// for a node that does not know such connections.
+//
 // # Failure
 //
 // A request fails with [durable.ErrNotDelivered] if nothing of it was sent: the
@@ -80,9 +88,16 @@ type Transport struct {
 	client *http.Transport
 	id     *identity
 
-	mu      sync.Mutex
-	servers []*http.Server
-	closed  bool
+	life context.Context // ends with Close
+	end  context.CancelFunc
+	wg   sync.WaitGroup // of what calls need
+
+	mu       sync.Mutex
+	servers  []*http.Server
+	services map[*service]bool
+	ways     map[string]*way // by address
+	closed   bool            // no more is served
+	over     bool            // no more calls are made
 }
 
 // New returns a transport. It takes about a tenth of a second: see secret.go.
@@ -104,7 +119,8 @@ func New(opts Options) (*Transport, error) {
 	var h2 http.Protocols
 	h2.SetHTTP2(true)
 	dialer := &net.Dialer{Timeout: opts.DialTimeout}
-	t := &Transport{opts: opts, log: opts.Logger, id: id}
+	t := &Transport{opts: opts, log: opts.Logger, id: id, services: make(map[*service]bool), ways: make(map[string]*way)}
+	t.life, t.end = context.WithCancel(context.Background())
 	t.client = &http.Transport{
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        id.client(),
@@ -133,10 +149,31 @@ func (t *Transport) http2() *http.HTTP2Config {
 type node struct {
 	t    *Transport
 	addr string
+	way  *way
 }
 
-// Peer returns the way to the node that listens at addr (HOST:PORT).
-func (t *Transport) Peer(addr string) durable.Peer { return &node{t, addr} }
+// Peer returns the way to the node that listens at addr (HOST:PORT): a [durable.CallPeer].
+func (t *Transport) Peer(addr string) durable.Peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := t.ways[addr]
+	if w == nil {
+		w = &way{t: t, addr: addr}
+		t.ways[addr] = w
+	}
+	return &node{t, addr, w}
+}
+
+// goFunc runs f on a goroutine that Close waits for, and reports whether it does: not after Close.
+func (t *Transport) goFunc(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		return false
+	}
+	t.wg.Go(f)
+	return true
+}
 
 // ErrSecret: the other node does not have this one's secret, or does not show it. That it
 // does not believe ours is only sure to be found out by [Transport.Ping].
@@ -214,9 +251,10 @@ func (t *Transport) Tell(ctx context.Context, addr string, msg []byte) error {
 
 const tellPath = "/tell"
 
-// Serve takes what other nodes pass on until Close, for [durable.Runtime.Peers]
-// usually. It closes the listener, and returns nil after Close.
-func (t *Transport) Serve(l net.Listener, events http.Handler) error {
+// Serve takes what other nodes pass on until Close: for [durable.Runtime.Peers] and
+// [durable.Runtime.PeerCall] usually. Without calls these come as requests too. It closes
+// the listener, and returns nil after Close.
+func (t *Transport) Serve(l net.Listener, events http.Handler, calls Calls) error {
 	var h2 http.Protocols
 	h2.SetHTTP2(true)
 	mux := http.NewServeMux()
@@ -231,6 +269,13 @@ func (t *Transport) Serve(l net.Listener, events http.Handler) error {
 		IdleTimeout:       10 * time.Minute,
 		MaxHeaderBytes:    maxHeaders,
 		ErrorLog:          slog.NewLogLogger(t.log.Handler(), slog.LevelWarn),
+	}
+	if calls != nil {
+		// First, since it is the server's order that counts.
+		srv.TLSConfig.NextProtos = append([]string{callsProto}, srv.TLSConfig.NextProtos...)
+		srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
+			callsProto: func(_ *http.Server, conn *tls.Conn, _ http.Handler) { t.serveCalls(conn, calls) },
+		}
 	}
 	t.mu.Lock()
 	if t.closed {
@@ -265,7 +310,13 @@ func (t *Transport) told(w http.ResponseWriter, r *http.Request) {
 // then they are cut off and ctx's error is returned. What this node asks of others goes on until Close.
 func (t *Transport) Shutdown(ctx context.Context) error {
 	var errs []error
-	for _, srv := range t.close() {
+	servers := t.close()
+	t.mu.Lock()
+	for s := range t.services {
+		s.owe(&s.closing)
+	}
+	t.mu.Unlock()
+	for _, srv := range servers {
 		if err := srv.Shutdown(ctx); err != nil {
 			srv.Close()
 			errs = append(errs, err)
@@ -279,6 +330,11 @@ func (t *Transport) Close() error {
 	for _, srv := range t.close() {
 		srv.Close()
 	}
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+	t.end()
+	t.wg.Wait()
 	t.client.CloseIdleConnections()
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,10 @@ func (c *Counter) Add(ctx context.Context, by int) (int, error) {
 	}
 	return n + by, c.st.Storage().Put(ctx, "n", n+by)
 }
+
+func (c *Counter) Nothing(context.Context) error { return nil }
+
+func (c *Counter) Large(_ context.Context, n int) ([]byte, error) { return make([]byte, n), nil }
 
 func (c *Counter) Echo(_ context.Context, b []byte) ([]byte, error) { return b, nil }
 
@@ -96,6 +101,8 @@ func (c *Counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type pairOf struct {
 	front, owner *durable.Runtime
 	at           *side           // the owner's
+	served       *peer.Transport // by the owner
+	requests     atomic.Int64    // that the owner got
 	to           *peer.Transport // of the front
 	addr         string          // where the owner listens
 	hold, in     chan struct{}
@@ -143,6 +150,12 @@ func (shared) Close() error { return nil }
 
 func newPair(t testing.TB, class *durable.ClassOptions, opts peer.Options) *pairOf {
 	t.Helper()
+	return newPairOf(t, class, opts, false)
+}
+
+// newPairOf is newPair; with noCalls the owner knows nothing of connections for calls.
+func newPairOf(t testing.TB, class *durable.ClassOptions, opts peer.Options, noCalls bool) *pairOf {
+	t.Helper()
 	p := &pairOf{hold: make(chan struct{}), in: make(chan struct{}, 10), missed: make(chan error, 100)}
 	st := shared{memstore.New(nil)}
 	open := func(s *side) *durable.Runtime {
@@ -166,7 +179,15 @@ func newPair(t testing.TB, class *durable.ClassOptions, opts peer.Options) *pair
 		opts.Silence = time.Minute // tests may be slow
 	}
 	p.to = transport(t, opts)
-	p.addr = listen(t, transport(t, opts), p.owner.Peers())
+	p.served = transport(t, opts)
+	calls := p.owner.PeerCall
+	if noCalls {
+		calls = nil
+	}
+	p.addr = listen(t, p.served, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.requests.Add(1)
+		p.owner.Peers().ServeHTTP(w, r)
+	}), calls)
 	p.dial = p.addr
 	return p
 }
@@ -181,14 +202,14 @@ func transport(t testing.TB, opts peer.Options) *peer.Transport {
 	return tr
 }
 
-func listen(t testing.TB, tr *peer.Transport, h http.Handler) string {
+func listen(t testing.TB, tr *peer.Transport, h http.Handler, calls peer.Calls) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- tr.Serve(l, h) }()
+	go func() { served <- tr.Serve(l, h, calls) }()
 	t.Cleanup(func() {
 		tr.Close()
 		if err := <-served; err != nil {
@@ -206,6 +227,12 @@ func TestForward(t *testing.T) {
 		if n, err := durable.Call(t.Context(), p.counter(), (*Counter).Add, 1); n != i+1 || err != nil {
 			t.Fatalf("Add = %d, %v, want %d", n, err, i+1)
 		}
+	}
+	if n := p.requests.Load(); n != 0 {
+		t.Errorf("%d requests for small calls, want none", n)
+	}
+	if got, err := durable.Call(t.Context(), p.counter(), (*Counter).Large, 1<<20); len(got) != 1<<20 || err != nil || p.requests.Load() != 0 {
+		t.Errorf("Large: %d bytes, %v, %d requests, want 1 MiB and none", len(got), err, p.requests.Load())
 	}
 	p.at.refuses.Store(4) // which must not keep large bodies from arriving later
 	big := bytes.Repeat([]byte("0123456789abcdef"), 8<<20/16-10)
@@ -236,6 +263,98 @@ func TestManyAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A node that knows nothing of connections for calls gets requests.
+func TestNodeWithoutCalls(t *testing.T) {
+	p := newPairOf(t, nil, peer.Options{}, true)
+	for i := range 3 {
+		if n, err := durable.Call(t.Context(), p.counter(), (*Counter).Add, 1); n != i+1 || err != nil {
+			t.Fatalf("Add = %d, %v, want %d", n, err, i+1)
+		}
+	}
+	if n := p.requests.Load(); n != 3 {
+		t.Errorf("%d requests, want 3", n)
+	}
+	select {
+	case err := <-p.missed:
+		t.Errorf("an attempt failed with %v", err)
+	default:
+	}
+}
+
+// A node that shuts down ends what it runs; what comes later is known not to be delivered.
+func TestShutdownDuringCalls(t *testing.T) {
+	p := newPair(t, nil, peer.Options{})
+	done := make(chan error, 1)
+	go func() { done <- durable.Exec0(t.Context(), p.counter(), (*Counter).Wait) }()
+	await(t, "the event to begin", p.in)
+	down := make(chan error, 1)
+	go func() { down <- p.served.Shutdown(context.Background()) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	late := make(chan error, 1)
+	// The node that is called takes what comes before it has closed its listener, and lets it wait for Wait.
+	began := time.Now()
+	for end := false; !end; {
+		if time.Since(began) > time.Minute {
+			t.Fatal("a node that shuts down takes calls for a minute")
+		}
+		go func() { late <- durable.Exec0(ctx, p.front.Namespace("Counter").Named("other"), (*Counter).Nothing) }()
+		select {
+		case err := <-p.missed:
+			if !errors.Is(err, durable.ErrNotDelivered) {
+				t.Errorf("a late call: %v, want ErrNotDelivered", err)
+			}
+			end = true
+		case err := <-late:
+			if err != nil {
+				t.Fatalf("a late call: %v", err)
+			}
+		}
+	}
+	cancel()
+	if err := await(t, "the late call", late); err == nil {
+		t.Error("a call to a node that is gone was answered")
+	}
+	select {
+	case err := <-down:
+		t.Fatalf("Shutdown = %v before the call had ended", err)
+	default:
+	}
+	p.hold <- struct{}{}
+	if err := await(t, "the call under way", done); err != nil {
+		t.Errorf("the call under way: %v", err)
+	}
+	if err := await(t, "Shutdown", down); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+}
+
+// Close leaves no goroutine.
+func TestNothingIsLeft(t *testing.T) {
+	p := newPair(t, nil, peer.Options{})
+	done := make(chan error, 1)
+	go func() { done <- durable.Exec0(t.Context(), p.counter(), (*Counter).Wait) }()
+	await(t, "the event to begin", p.in)
+	p.to.Close()
+	if err := await(t, "the call", done); !errors.Is(err, durable.ErrUnreachable) {
+		t.Errorf("a call that Close cut off: %v", err)
+	}
+	await(t, "the event to be cancelled", p.in)
+	if _, err := p.to.Peer(p.addr).(durable.CallPeer).Call(t.Context(), nil, 1); !errors.Is(err, durable.ErrNotDelivered) {
+		t.Errorf("a call after Close: %v, want ErrNotDelivered", err)
+	}
+	p.served.Close()
+	var stacks string
+	for range 6000 {
+		buf := make([]byte, 1<<20)
+		stacks = string(buf[:runtime.Stack(buf, true)])
+		if !strings.Contains(stacks, "peer.(*line)") && !strings.Contains(stacks, "peer.(*link)") && !strings.Contains(stacks, "peer.(*service)") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("goroutines are left:\n%s", stacks)
 }
 
 // Clients that read nothing of their streams do not keep others waiting.
@@ -468,7 +587,8 @@ func TestTell(t *testing.T) {
 // Whoever does not have the secret gets nowhere, in either direction.
 func TestStrangersAreRefused(t *testing.T) {
 	reached := make(chan string, 10)
-	addr := listen(t, transport(t, peer.Options{Secret: secret}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { reached <- r.URL.Path }))
+	addr := listen(t, transport(t, peer.Options{Secret: secret}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { reached <- r.URL.Path }),
+		func(context.Context, []byte) []byte { reached <- "a call"; return nil })
 	ask := func(c *http.Transport, scheme string) error {
 		defer c.CloseIdleConnections()
 		r, _ := http.NewRequest("POST", scheme+"://"+addr+"/event", nil)
@@ -496,6 +616,20 @@ func TestStrangersAreRefused(t *testing.T) {
 			t.Errorf("%s got in", name)
 		}
 	}
+	for name, certs := range map[string][]tls.Certificate{"without a certificate": nil, "with a certificate of its own": {selfSigned(t)}} {
+		conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, Certificates: certs, NextProtos: []string{"perdure-calls"}})
+		if err != nil {
+			continue
+		}
+		conn.Write([]byte("\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01"))
+		if got, err := io.ReadAll(conn); len(got) > 0 || err == nil {
+			t.Errorf("calls %s: read %q, %v", name, got, err)
+		}
+		conn.Close()
+	}
+	if _, err := transport(t, peer.Options{Secret: "fedcba9876543210"}).Peer(addr).(durable.CallPeer).Call(t.Context(), nil, 1); !errors.Is(err, durable.ErrNotDelivered) || !errors.Is(err, peer.ErrSecret) {
+		t.Errorf("a call with another secret: %v, want ErrNotDelivered and ErrSecret", err)
+	}
 	if err := transport(t, peer.Options{Secret: "fedcba9876543210"}).Tell(t.Context(), addr, nil); !errors.Is(err, durable.ErrNotDelivered) || !errors.Is(err, peer.ErrSecret) {
 		t.Errorf("another secret: %v, want ErrNotDelivered and ErrSecret", err)
 	}
@@ -512,6 +646,29 @@ func TestStrangersAreRefused(t *testing.T) {
 	defer srv.Close()
 	if err := transport(t, peer.Options{Secret: secret}).Tell(t.Context(), srv.Listener.Addr().String(), nil); !errors.Is(err, durable.ErrNotDelivered) {
 		t.Errorf("to a server without the secret: %v, want ErrNotDelivered", err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, NextProtos: []string{"perdure-calls"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		if n, _ := conn.Read(make([]byte, 1)); n > 0 {
+			reached <- "stranger"
+		}
+	}()
+	if _, err := transport(t, peer.Options{Secret: secret}).Peer(l.Addr().String()).(durable.CallPeer).Call(t.Context(), nil, 1); !errors.Is(err, durable.ErrNotDelivered) || !errors.Is(err, peer.ErrSecret) {
+		t.Errorf("a call to a server without the secret: %v, want ErrNotDelivered and ErrSecret", err)
+	}
+	select {
+	case path := <-reached:
+		t.Errorf("a stranger reached, or got, %s", path)
+	default:
 	}
 }
 
@@ -547,8 +704,14 @@ func TestSecretsCanBeChanged(t *testing.T) {
 		{old + "," + new, new, false}, // which does not believe the old one
 	} {
 		to := transport(t, peer.Options{Secret: c.to, Told: func([]byte) {}})
-		addr := listen(t, to, ok)
+		addr := listen(t, to, ok, func(_ context.Context, msg []byte) []byte { return msg })
 		from := transport(t, peer.Options{Secret: c.from})
+		answer, err := from.Peer(addr).(durable.CallPeer).Call(t.Context(), []byte("call"), 10)
+		if c.want && (err != nil || string(answer) != "call") {
+			t.Errorf("call from %q to %q: %q, %v", c.from, c.to, answer, err)
+		} else if !c.want && (!errors.Is(err, peer.ErrSecret) || !errors.Is(err, durable.ErrNotDelivered)) {
+			t.Errorf("call from %q to %q: %v, want ErrSecret and ErrNotDelivered", c.from, c.to, err)
+		}
 		if err := from.Tell(t.Context(), addr, nil); (err == nil) != c.want {
 			t.Errorf("from %q to %q: %v", c.from, c.to, err)
 		}
@@ -573,7 +736,7 @@ func TestServeAfterClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Serve(l, http.NotFoundHandler()); err != nil {
+	if err := tr.Serve(l, http.NotFoundHandler(), nil); err != nil {
 		t.Errorf("Serve after Close: %v", err)
 	}
 }
@@ -588,6 +751,18 @@ func BenchmarkForward(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+		b.Run("call-64/"+name, func(b *testing.B) {
+			var n atomic.Int64
+			b.SetParallelism(32)
+			b.RunParallel(func(pb *testing.PB) {
+				s := rt.Namespace("Counter").Named(fmt.Sprint(n.Add(1)))
+				for pb.Next() {
+					if _, err := durable.Call(b.Context(), s, (*Counter).Add, 1); err != nil {
+						b.Error(err)
+					}
+				}
+			})
 		})
 		b.Run("request/"+name, func(b *testing.B) {
 			body := strings.Repeat("x", 1000)

@@ -112,6 +112,14 @@ func (id *identity) server() *tls.Config {
 	}
 }
 
+// caller is client for a connection for calls, if the other end knows such.
+func (id *identity) caller() *tls.Config {
+	c := id.client()
+	c.NextProtos = []string{callsProto, "h2"}
+	c.VerifyConnection = nil
+	return c
+}
+
 func (id *identity) client() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, ServerName: serverName, NextProtos: []string{"h2"},

@@ -166,7 +166,7 @@ func (m *member) start(rt *durable.Runtime) {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	go func() { m.served <- m.peers.Serve(m.listener, mux) }()
+	go func() { m.served <- m.peers.Serve(m.listener, mux, rt.PeerCall) }()
 	m.node.Load().Start(rt)
 }
 
