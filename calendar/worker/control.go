@@ -82,6 +82,8 @@ func controlProblem(err error) (status int, text string) {
 	switch {
 	case errors.Is(err, accounts.ErrNoUser):
 		return http.StatusNotFound, "there is no such user"
+	case errors.Is(err, errNoCalendar):
+		return http.StatusConflict, "which calendars there are is not known before a server has run on this data: start perdure serve, or a client of perdure stdio, once"
 	case errors.Is(err, accounts.ErrNoCredential):
 		return http.StatusNotFound, "the user is not logged in to a Nextcloud"
 	case errors.Is(err, accounts.ErrNameTaken):

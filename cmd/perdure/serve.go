@@ -166,7 +166,7 @@ func greet(w io.Writer, addr net.Addr, cfg *config, at place) {
 	}
 	fmt.Fprintf(w, "perdure %s\n", version())
 	fmt.Fprintf(w, "  configuration  %s\n", cfg.source)
-	fmt.Fprintf(w, "  data           %s\n", at)
+	fmt.Fprintf(w, "  data           %s\n", at.where())
 	fmt.Fprintf(w, "  health         %s/health\n", base)
 	fmt.Fprintf(w, "  mcp            %s/mcp   (Streamable HTTP; for older clients %s/sse)\n", base, base)
 	if cfg.dav {

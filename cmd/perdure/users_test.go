@@ -305,6 +305,11 @@ func TestDataIsNamed(t *testing.T) {
 	if code, out, stderr := command(t, dir, nil, "users", "show", "me", "--data", "there"); code != 0 || !strings.Contains(out, "time-zone") || stderr != "" {
 		t.Errorf("users show me = %d %q %q", code, out, stderr)
 	}
+	p := start(t, dir, nil, append(serveArgs, "--data", "there")...)
+	p.stop()
+	if !regexp.MustCompile(`(?m)^  data +/.*/there$`).MatchString(p.stdout.String()) {
+		t.Errorf("serve does not say where its data is: %s", p.stdout)
+	}
 	if err := os.MkdirAll(own, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -331,6 +336,9 @@ func TestUsersSet(t *testing.T) {
 	}
 	if got, want := set("--time-zone", "asia/tokyo"), "address - time-zone Asia/Tokyo default-calendar - hide -"; got != want {
 		t.Errorf("users set shows %q, want %q", got, want)
+	}
+	if code, _, stderr := command(t, dir, nil, "users", "set", "me", "--hide", "work"); code != 1 || !strings.Contains(stderr, "before a server has run") {
+		t.Errorf("users set --hide before there are calendars = %d %s", code, stderr)
 	}
 	p := start(t, dir, nil, serveArgs...)
 	meeting := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:m\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260102T100000Z\r\n" +
