@@ -1,16 +1,11 @@
 package calendar_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -21,82 +16,24 @@ import (
 	"github.com/perdure/perdure/calendar/calcache"
 	"github.com/perdure/perdure/calendar/caldav"
 	"github.com/perdure/perdure/calendar/internal/cyrustest"
+	"github.com/perdure/perdure/calendar/internal/servertest"
 	"github.com/perdure/perdure/durable"
 	"github.com/perdure/perdure/store/memstore"
 )
 
 func TestRadicale(t *testing.T) {
-	dir := t.TempDir()
-	exercise(t, liveClient(t, startServer(t, "radicale", "Radicale server ready", func(port string) []string {
-		return []string{"--config", "", "--server-hosts", "127.0.0.1:" + port, "--logging-level", "info",
-			"--storage-filesystem-folder", dir, "--auth-type", "none"}
-	})), true)
+	exercise(t, liveClient(t, servertest.Radicale(t, nil)), true)
 }
 
 // Xandikos refuses unknown properties: category and priority live in our copy alone. It
 // ignores a color at MKCALENDAR.
 func TestXandikos(t *testing.T) {
-	dir := t.TempDir()
-	exercise(t, liveClient(t, startServer(t, "xandikos", "Running on", func(port string) []string {
-		return []string{"-d", dir, "--defaults", "-l", "127.0.0.1", "-p", port, "--current-user-principal", "/alice/"}
-	})), false)
+	exercise(t, liveClient(t, servertest.Xandikos(t, "alice")), false)
 }
 
 func TestCyrus(t *testing.T) {
 	server := cyrustest.Start(t, "secret", "alice")
 	exercise(t, cyrusClient(t, server.Transport(), "alice"), true)
-}
-
-// startServer starts a server of Debian's on a free port and waits until it says that it
-// is ready.
-func startServer(t *testing.T, name, ready string, args func(port string) []string) (address string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a server")
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed (Debian package %s)", name, name)
-	}
-	for range 3 { // another process may take the port in between
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		l.Close()
-		if start(t, exec.CommandContext(t.Context(), path, args(port)...), ready) {
-			return "http://127.0.0.1:" + port
-		}
-	}
-	t.Fatalf("%s does not start", name)
-	return ""
-}
-
-func start(t *testing.T, cmd *exec.Cmd, ready string) bool {
-	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
-	r, w := io.Pipe()
-	cmd.Stdout, cmd.Stderr = w, w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		cmd.Wait()
-		w.Close()
-		close(ended)
-	}()
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		if strings.Contains(lines.Text(), ready) {
-			go io.Copy(io.Discard, r)
-			t.Cleanup(func() {
-				cmd.Process.Kill()
-				<-ended
-			})
-			return true
-		}
-	}
-	return false
 }
 
 func liveClient(t *testing.T, address string) *caldav.Client {

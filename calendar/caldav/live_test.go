@@ -1,16 +1,10 @@
 package caldav
 
 import (
-	"bufio"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perdure/perdure/calendar/internal/cyrustest"
+	"github.com/perdure/perdure/calendar/internal/servertest"
 )
 
 // gaps are what a server does not do. They are named and tested, so that a version that
@@ -33,27 +28,13 @@ type gaps struct {
 }
 
 func TestRadicale(t *testing.T) {
-	dir := t.TempDir()
-	users := filepath.Join(dir, "users")
-	if err := os.WriteFile(users, []byte(testUser+":"+testSecret+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	address := startServer(t, "radicale", "Radicale server ready", func(port string) []string {
-		return []string{"--config", "", "--server-hosts", "127.0.0.1:" + port, "--logging-level", "info",
-			"--storage-filesystem-folder", filepath.Join(dir, "data"),
-			"--auth-type", "htpasswd", "--auth-htpasswd-filename", users, "--auth-htpasswd-encryption", "plain", "--auth-delay", "0"}
-	})
-	c := liveClient(t, address)
+	c := liveClient(t, servertest.Radicale(t, map[string]string{testUser: testSecret}))
 	wrongPassword(t, c)
 	exercise(t, c, gaps{rewrites: true, noFreeBusy: true})
 }
 
 func TestXandikos(t *testing.T) {
-	dir := t.TempDir()
-	address := startServer(t, "xandikos", "Running on", func(port string) []string {
-		return []string{"-d", dir, "--defaults", "-l", "127.0.0.1", "-p", port, "--current-user-principal", "/alice/"}
-	})
-	exercise(t, liveClient(t, address), gaps{
+	exercise(t, liveClient(t, servertest.Xandikos(t, testUser)), gaps{
 		noColorAtCreation: true, noCategory: true, rewrites: true, failsOnTokens: true,
 	})
 }
@@ -167,63 +148,6 @@ func wrongPassword(t *testing.T, c *Client) {
 	if _, err := c.As(Credential{testUser, "wrong"}).Discover(t.Context()); !errors.Is(err, ErrUnauthorized) {
 		t.Errorf("Discover with a wrong password = %v, want ErrUnauthorized", err)
 	}
-}
-
-// startServer starts a server of Debian's on a free port and waits until it says that it
-// is ready.
-func startServer(t *testing.T, name, ready string, args func(port string) []string) (address string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a server")
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed (Debian package %s)", name, name)
-	}
-	for range 3 { // another process may take the port in between
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		l.Close()
-		if output, ok := start(t, path, ready, args(port)); ok {
-			return "http://127.0.0.1:" + port
-		} else {
-			t.Logf("%s did not start: %s", name, output)
-		}
-	}
-	t.Fatalf("%s does not start", name)
-	return ""
-}
-
-func start(t *testing.T, path, ready string, args []string) (output string, ok bool) {
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
-	r, w := io.Pipe()
-	cmd.Stdout, cmd.Stderr = w, w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		cmd.Wait()
-		w.Close()
-		close(ended)
-	}()
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		output += lines.Text() + "\n"
-		if strings.Contains(lines.Text(), ready) {
-			go io.Copy(io.Discard, r)
-			t.Cleanup(func() {
-				cmd.Process.Kill()
-				<-ended
-			})
-			return output, true
-		}
-	}
-	return output, false
 }
 
 func liveClient(t *testing.T, address string) *Client {
