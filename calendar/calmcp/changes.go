@@ -1,7 +1,9 @@
 package calmcp
 
 import (
+	"context"
 	"slices"
+	"time"
 
 	"github.com/perdure/perdure/calendar"
 )
@@ -24,6 +26,23 @@ func (s *Surface) Changed(c calendar.Change) (uris []string, list bool) {
 		}
 	}
 	return uris, list
+}
+
+// Check has the copies of what somebody has subscribed to compared with the user's server
+// where a read would, so that a [calendar.Change] comes of what differs. It returns when to
+// look again.
+func (s *Surface) Check(ctx context.Context, user string, uris []string) (again time.Duration, err error) {
+	var calendars []string
+	usual := false
+	for _, uri := range uris {
+		switch r, _ := parseURI(uri); {
+		case r.kind == "agenda":
+			usual = true
+		case r.kind != "" && r.calendarID != "" && !slices.Contains(calendars, r.calendarID):
+			calendars = append(calendars, r.calendarID)
+		}
+	}
+	return s.opts.Calendars.User(user).Refresh(ctx, calendars, usual)
 }
 
 // Touches says whether a resource may have changed with c.

@@ -36,6 +36,7 @@
 // object's storage (eventlog.go). A session of HTTP+SSE is such an object for as long as its
 // stream is open (sse.go). What has no session runs in the object of its user, of class
 // MCPUser, which is also the index of the user's sessions (mcpuser.go). [Handler.Notify]
-// asks it whom to tell. [ServeStdio] is a client of all that on behalf of one on standard
+// asks it whom to tell. While streams are open that want to know, what changes on servers
+// elsewhere is looked for (watch.go). [ServeStdio] is a client of all that on behalf of one on standard
 // input (stdio.go).
 package calmcp

@@ -32,6 +32,13 @@ type HandlerOptions struct {
 	// whenever that comes back into memory; none of its servers is ever shared by two users.
 	Server func(c Caller, opts *mcp.ServerOptions) *mcp.Server
 
+	// Check, if not nil, looks whether resources of a user have changed in a way that nobody
+	// tells [Handler.Notify] of, has it told, and returns when to look again. It is called for
+	// users while they have streams open here that have subscribed to something: once for
+	// all of them, with all their URIs, for 8 users at a time. Its context ends with
+	// the last of the streams.
+	Check func(ctx context.Context, user string, uris []string) (again time.Duration)
+
 	// MessagesPath is where clients of HTTP+SSE send messages. Default: "/messages".
 	MessagesPath string
 
@@ -117,6 +124,8 @@ type Handler struct {
 	life context.Context // ends with Close
 	end  context.CancelFunc
 
+	watches watches
+
 	mu     sync.Mutex
 	closed bool           // guarded by mu
 	inside sync.WaitGroup // requests; Add under mu
@@ -126,6 +135,7 @@ type Handler struct {
 func NewHandler(rt *durable.Runtime, opts *HandlerOptions) *Handler {
 	h := &Handler{rt: rt, opts: opts.withDefaults()}
 	h.log = h.opts.Logger
+	h.watches.check = h.opts.Check
 	h.life, h.end = context.WithCancel(context.Background())
 	h.opts.Link.handler.Store(h)
 	return h
@@ -447,6 +457,10 @@ func (h *Handler) NotifyTouched(ctx context.Context, user string, touched func(u
 	h.Notify(ctx, user, uris, list)
 }
 
+// Settle returns when no [HandlerOptions.Check] of a user runs in this process any more, whose
+// streams have ended.
+func (h *Handler) Settle(ctx context.Context, user string) error { return h.watches.settle(ctx, user) }
+
 // EndUser ends all streams and sessions of a user who was removed, and deletes what is
 // kept of them. It may be called again.
 func (h *Handler) EndUser(ctx context.Context, user string) error {
@@ -474,5 +488,6 @@ func (h *Handler) Close() error {
 	h.mu.Unlock()
 	h.end()
 	h.inside.Wait()
+	h.watches.close()
 	return nil
 }

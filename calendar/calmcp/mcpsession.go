@@ -57,6 +57,7 @@ type mcpSession struct {
 	used     int64            // last use
 	requests int              // under way
 	standing int              // open standalone streams
+	user     string           // for whom changes are looked for
 	gets     map[string]*hold // by stream
 }
 
@@ -424,6 +425,7 @@ func (s *mcpSession) Subscribe(ctx context.Context, uri string) error {
 		}
 	}
 	s.subs[uri] = subscription{}
+	s.follow()
 	return nil
 }
 
@@ -433,6 +435,7 @@ func (s *mcpSession) Unsubscribe(ctx context.Context, uri string) error {
 		return nil
 	}
 	delete(s.subs, uri)
+	s.follow()
 	if s.rec == nil {
 		return nil
 	}

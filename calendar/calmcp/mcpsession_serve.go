@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,6 +55,7 @@ func (s *mcpSession) get(ctx context.Context, w http.ResponseWriter, r *http.Req
 	me := &hold{cancel, make(chan struct{})}
 	before := s.take(streamID, me)
 	defer s.giveUp(streamID, me)
+	s.follow()
 	err := s.st.Await(ctx, func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, cancel)
 		defer stop()
@@ -114,7 +117,36 @@ func (s *mcpSession) giveUp(stream string, me *hold) {
 		delete(s.gets, stream)
 	}
 	if stream == "" {
-		s.standing--
+		s.shutLocked()
+	}
+}
+
+// shutLocked says that a standalone stream has ended.
+func (s *mcpSession) shutLocked() {
+	if s.standing--; s.standing > 0 {
+		return
+	}
+	if h, err := s.link.get(); err == nil {
+		h.watches.release(s, s.user)
+	}
+}
+
+// follow has changes looked for of what an open standalone stream is to tell of. It is called
+// within the gate whenever that may have become something else.
+func (s *mcpSession) follow() {
+	h, err := s.link.get()
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.standing == 0: // it may have ended since
+	case len(s.subs) == 0:
+		h.watches.release(s, s.user)
+	default:
+		s.user = s.owner()
+		h.watches.hold(s, s.user, slices.Collect(maps.Keys(s.subs)))
 	}
 }
 

@@ -336,6 +336,7 @@ func (u *mcpUser) leave(path string) {
 // one for streams of notifications.
 type statelessSide struct {
 	h       *Handler
+	user    string
 	server  *mcp.Server
 	handler http.Handler
 	life    context.Context
@@ -346,7 +347,7 @@ type statelessSide struct {
 }
 
 func newStatelessSide(h *Handler, user string) *statelessSide {
-	t := &statelessSide{h: h, uris: make(map[string]int)}
+	t := &statelessSide{h: h, user: user, uris: make(map[string]int)}
 	t.life, t.stop = context.WithCancel(context.Background())
 	t.server = h.opts.Server(Caller{User: user}, &mcp.ServerOptions{
 		SubscribeHandler:   func(context.Context, *mcp.SubscribeRequest) error { return nil },
@@ -411,6 +412,10 @@ func (t *statelessSide) receive(next mcp.MethodHandler) mcp.MethodHandler {
 		}
 		t.count(uris, 1)
 		defer t.count(uris, -1)
+		if len(uris) > 0 || p.Notifications.ResourcesListChanged {
+			t.h.watches.hold(req, t.user, uris)
+			defer t.h.watches.release(req, t.user)
+		}
 		return next(ctx, method, req)
 	}
 }

@@ -25,6 +25,8 @@ func (s *mcpSession) serveSSE(h *Handler, w http.ResponseWriter, r *http.Request
 		return err
 	}
 	s.live, s.sse = l, true
+	s.open()
+	defer s.shut()
 	if err := s.enterIndex(ctx, h, s.now()); err != nil {
 		s.drop(ctx)
 		return err
@@ -52,6 +54,19 @@ func (s *mcpSession) serveSSE(h *Handler, w http.ResponseWriter, r *http.Request
 	}
 	s.live, s.sse, s.subs = nil, false, map[string]subscription{}
 	return durable.Exec(context.WithoutCancel(ctx), h.user(user), (*mcpUser).Leave, s.id())
+}
+
+// open says that the stream is open: it is the standalone one, too.
+func (s *mcpSession) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.standing++
+}
+
+func (s *mcpSession) shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shutLocked()
 }
 
 // stayIn returns at the end of the stream. Now and then it says to the index that the

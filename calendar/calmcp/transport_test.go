@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -498,5 +499,66 @@ func TestSessionOutlivesCrash(t *testing.T) {
 				t.Errorf("ids %s, %s, %s, want _1, _2, _3", first.id, second.id, third.id)
 			}
 		})
+	}
+}
+
+// Changes are looked for on behalf of whoever has a stream open and has subscribed, by any
+// transport, until the stream ends, or the session.
+func TestCheck(t *testing.T) {
+	checks := make(chan string, 1000)
+	var ends sync.WaitGroup
+	var running atomic.Int64
+	w := newWorld(t, func(o *calmcp.HandlerOptions, _ *durable.Options) {
+		o.Check = func(ctx context.Context, user string, uris []string) time.Duration {
+			ends.Add(1)
+			defer ends.Done()
+			running.Add(1)
+			defer running.Add(-1)
+			checks <- fmt.Sprint(user, uris)
+			<-ctx.Done() // with the last stream
+			for range 10_000 {
+				runtime.Gosched()
+			}
+			return time.Hour
+		}
+	})
+	want := func(what, want string) {
+		t.Helper()
+		if got := <-checks; got != want {
+			t.Errorf("%s: a check %q, want %q", what, got, want)
+		}
+	}
+	sse := w.listen(w.request("GET", "/sse", "ann", "", "", ""))
+	endpoint := sse.next().data
+	for _, m := range []string{
+		fmt.Sprintf(initializeBody, "2024-11-05"), `{"jsonrpc":"2.0","method":"notifications/initialized"}`,
+		`{"jsonrpc":"2.0","id":2,"method":"resources/subscribe","params":{"uri":"test://a"}}`,
+	} {
+		w.do(w.request("POST", endpoint, "ann", "", "", m))
+	}
+	want("HTTP+SSE", "ann[test://a]")
+	sse.close()
+	ends.Wait()
+
+	w.connect("idle", "2025-11-25").get("")
+	c := w.connect("bob", "2025-11-25")
+	c.subscribe("test://b")
+	c.get("")
+	want("a stream after the subscription", "bob[test://b]")
+	if r := w.do(w.request("DELETE", "/mcp", "bob", c.session, "", "")); r.status != 204 {
+		t.Fatal(r.status)
+	}
+	ends.Wait()
+
+	l := w.listen(w.modern("cid", "subscriptions/listen", `"notifications":{"resourcesListChanged":true}`))
+	want("subscriptions/listen", "cid[]")
+	l.close()
+	ends.Wait()
+
+	w.listen(w.modern("dan", "subscriptions/listen", `"notifications":{"resourceSubscriptions":["test://a"]}`))
+	want("another", "dan[test://a]")
+	w.h.Close()
+	if n := running.Load(); n != 0 || len(checks) > 0 {
+		t.Errorf("after Close %d checks run, %d more have begun", n, len(checks))
 	}
 }

@@ -2,7 +2,10 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/accounts"
@@ -23,8 +26,17 @@ func (w *Worker) openMCP() {
 		Name: w.opts.Name, Version: w.opts.Version, Logger: w.log,
 	})
 	w.mcp = calmcp.NewHandler(w.rt, &calmcp.HandlerOptions{
-		Link: w.opts.Link, Server: w.surface.Server, MessagesPath: messagesPath, KeepAlive: w.opts.KeepAlive, Logger: w.log,
+		Link: w.opts.Link, Server: w.surface.Server, Check: w.lookElsewhere, MessagesPath: messagesPath, KeepAlive: w.opts.KeepAlive, Logger: w.log,
 	})
+}
+
+// lookElsewhere has changes found on a user's server that clients have subscribed to.
+func (w *Worker) lookElsewhere(ctx context.Context, user string, uris []string) (again time.Duration) {
+	again, err := w.surface.Check(ctx, user, uris)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, accounts.ErrNoUser) {
+		w.log.LogAttrs(ctx, slog.LevelInfo, "a user's calendars could not be checked", slog.String("user", user), slog.Any("error", err))
+	}
+	return again
 }
 
 // serveMCP lets in who brings a user's token. Whose a session is, the handler knows.

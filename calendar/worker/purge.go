@@ -38,6 +38,9 @@ func (w *Worker) removeUser(ctx context.Context, nameOrID string, purge bool) (a
 // removed, waits for their end, and frees what is in memory of the user.
 func (w *Worker) Expel(ctx context.Context, id string) error {
 	err := w.visits.expel(ctx, id)
+	if err == nil && w.mcp != nil {
+		err = w.mcp.Settle(ctx, id)
+	}
 	w.forget(id)
 	return err
 }
