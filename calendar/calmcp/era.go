@@ -37,19 +37,21 @@ type message struct {
 	} `json:"params"`
 }
 
-// UnmarshalJSON is lenient about params: what is wrong with them the SDK says.
+// UnmarshalJSON is lenient about params: what is wrong with them the SDK says. Names count as
+// they are written, as they do for the SDK: a "Method" is none.
 func (m *message) UnmarshalJSON(data []byte) error {
-	var outer struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
-		Params json.RawMessage `json:"params"`
-	}
+	var outer map[string]json.RawMessage
 	if err := json.Unmarshal(data, &outer); err != nil {
 		return err
 	}
-	m.ID, m.Method = outer.ID, outer.Method
-	if len(outer.Params) > 0 {
-		_ = json.Unmarshal(outer.Params, &m.Params)
+	m.ID = outer["id"]
+	if method := outer["method"]; len(method) > 0 {
+		if err := json.Unmarshal(method, &m.Method); err != nil {
+			return err
+		}
+	}
+	if params := outer["params"]; len(params) > 0 {
+		_ = json.Unmarshal(params, &m.Params)
 	}
 	return nil
 }
@@ -92,6 +94,25 @@ func (e *envelope) idsKept() bool {
 	for _, id := range e.calls() {
 		if n, err := strconv.ParseFloat(string(id), 64); err == nil && (n != math.Trunc(n) || math.Abs(n) > 1<<53) {
 			return false
+		}
+	}
+	return true
+}
+
+// idsDiffer says whether no two calls have the same id: of those the SDK answers one.
+func (e *envelope) idsDiffer() bool {
+	seen := make(map[any]bool)
+	for _, id := range e.calls() {
+		var v any
+		if json.Unmarshal(id, &v) != nil {
+			continue
+		}
+		switch v.(type) {
+		case string, float64:
+			if seen[v] {
+				return false
+			}
+			seen[v] = true
 		}
 	}
 	return true

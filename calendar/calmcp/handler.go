@@ -168,6 +168,7 @@ const (
 	ownHeaders  = "Perdure-"
 	userHeader  = ownHeaders + "User"
 	callsHeader = ownHeaders + "Calls" // the ids of calls in the body: a JSON array, escaped
+	wrongHeader = ownHeaders + "Wrong" // what the SDK would answer in part and wait for the rest for ever
 	postHeader  = ownHeaders + "Post"  // the session's number for the request
 )
 
@@ -363,6 +364,13 @@ func (q *request) pass(to *durable.Stub, path string, body envelope) {
 			return
 		}
 		r.Header.Set(callsHeader, url.QueryEscape(string(ids)))
+	}
+	switch {
+	case path != pathMCP || len(q.body) == 0:
+	case len(body.messages) == 0 && !json.Valid(q.body): // what stands before the fault
+		r.Header.Set(wrongHeader, "parse")
+	case body.batch && !body.idsDiffer():
+		r.Header.Set(wrongHeader, "twice")
 	}
 	r.Body, r.ContentLength = http.NoBody, 0
 	if len(q.body) > 0 {

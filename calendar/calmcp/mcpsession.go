@@ -235,8 +235,13 @@ func (s *mcpSession) serve(h *Handler, w http.ResponseWriter, r *http.Request, u
 	if err := s.revive(h); err != nil {
 		return err
 	}
-	if r.Method == http.MethodGet {
+	switch wrong := r.Header.Get(wrongHeader); {
+	case r.Method == http.MethodGet:
 		return s.get(ctx, w, r)
+	case wrong == "parse":
+		return problemParse
+	case wrong == "twice":
+		return problemTwice
 	}
 	return s.post(ctx, w, r)
 }

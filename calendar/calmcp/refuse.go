@@ -26,7 +26,8 @@ var (
 	problemType      = &problem{http.StatusUnsupportedMediaType, -32000, "Content-Type must be application/json"}
 	problemBatch     = &problem{http.StatusBadRequest, -32600, fmt.Sprintf("A batch has at most %d messages: send the rest in another", maxBatch)}
 	problemID        = &problem{http.StatusBadRequest, -32600, "An id must be a text, or a whole number of at most 2^53"}
-	problemParse     = &problem{http.StatusBadRequest, -32700, "Parse error: the body is not JSON"}
+	problemTwice     = &problem{http.StatusBadRequest, -32600, "Two calls of a batch have the same id: give each its own"}
+	problemParse     = &problem{http.StatusBadRequest, -32700, "Parse error: the body is not one JSON value"}
 	problemBody      = &problem{http.StatusBadRequest, -32700, "The body did not arrive whole"}
 	problemClosed    = &problem{http.StatusServiceUnavailable, -32000, "The server is shutting down"}
 	problemInternal  = &problem{http.StatusInternalServerError, -32603, "Internal error"}

@@ -440,6 +440,29 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// What the SDK answers in part, or as something else than it looks like, leaves nothing behind
+// that is waited for.
+func TestBodiesInPart(t *testing.T) {
+	w := newWorld(t, func(o *calmcp.HandlerOptions, _ *durable.Options) { o.MaxStreams = 2 })
+	c := w.connect("ann", "2025-03-26")
+	const ping = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
+	for body, want := range map[string]int{
+		ping + ping:                   400,
+		ping + " x":                   400,
+		"[" + ping + "," + ping + "]": 400,
+		"[" + ping + `,{"jsonrpc":"2.0","id":1.0,"method":"ping"}]`: 400,
+		"[" + ping + `,{"jsonrpc":"2.0","id":"1","method":"ping"}]`: 200,
+		strings.Replace(ping, "}", `,"Method":""}`, 1):              200,
+		strings.Replace(ping, "}", `,"ID":2}`, 1):                   200,
+	} {
+		for range 4 {
+			if r := c.send(body); r.status != want {
+				t.Errorf("%s: %d %s, want %d", body, r.status, r.body, want)
+			}
+		}
+	}
+}
+
 // One session too many ends the one that was not used for the longest time. (Of an open
 // stream of HTTP+SSE only the beginning counts.)
 func TestMaxSessions(t *testing.T) {
