@@ -1,6 +1,7 @@
 package calmcp
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -28,6 +29,7 @@ type envelope struct {
 
 // message is a JSON-RPC message, as far as routing looks into it.
 type message struct {
+	RPC    string          `json:"jsonrpc"`
 	ID     json.RawMessage `json:"id"`
 	Method string          `json:"method"`
 	Params struct {
@@ -44,6 +46,7 @@ func (m *message) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &outer); err != nil {
 		return err
 	}
+	_ = json.Unmarshal(outer["jsonrpc"], &m.RPC) // if it is something else the SDK says so
 	m.ID = outer["id"]
 	if method := outer["method"]; len(method) > 0 {
 		if err := json.Unmarshal(method, &m.Method); err != nil {
@@ -72,7 +75,7 @@ func openEnvelope(body []byte) (e envelope) {
 		return e
 	}
 	var m message
-	if json.Unmarshal(body, &m) == nil {
+	if json.Unmarshal(body, &m) == nil && string(bytes.TrimSpace(body)) != "null" {
 		e.messages = []message{m}
 	}
 	return e

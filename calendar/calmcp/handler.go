@@ -159,6 +159,7 @@ const (
 	pathNew       = "/new"       // MCPSession: initialize
 	pathSSE       = "/sse"       // MCPSession: the stream of HTTP+SSE
 	pathMessages  = "/messages"  // MCPSession: a message for it
+	pathUnknown   = "/unknown"   // MCPSession: a message of no known method, or none
 	pathStateless = "/stateless" // MCPUser
 	pathListen    = "/listen"    // MCPUser: subscriptions/listen
 )
@@ -212,13 +213,16 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request) {
 	switch id := r.Header.Get(sessionHeader); {
 	case id == "" && body.is("initialize") && len(body.calls()) == 1:
 		q.pass(h.session(rand.Text()), pathNew, body)
-	case id == "" && r.Method == http.MethodPost && !json.Valid(q.body):
-		problemParse.write(w)
+	case id == "" && r.Method == http.MethodPost && len(body.messages) == 0:
+		noMessage(q.body).write(w)
 	case id == "":
 		problemSessionID.write(w)
 	case !validID(id):
 		problemNoSession.write(w)
+	case body.isUnknown(), r.Method == http.MethodPost && len(body.messages) == 0:
+		q.pass(h.session(id), pathUnknown, body)
 	default:
+		q.body = body.renamed(q.body)
 		q.pass(h.session(id), pathMCP, body)
 	}
 }
@@ -248,7 +252,11 @@ func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request) {
 	case err != nil || mediaType != "application/json":
 		problemType.write(w)
 	case q.readBody():
-		q.pass(h.session(id), pathMessages, envelope{})
+		path := pathMessages
+		if body := openEnvelope(q.body); body.isUnknown() {
+			path = pathUnknown
+		}
+		q.pass(h.session(id), path, envelope{})
 	}
 }
 
@@ -365,11 +373,7 @@ func (q *request) pass(to *durable.Stub, path string, body envelope) {
 		}
 		r.Header.Set(callsHeader, url.QueryEscape(string(ids)))
 	}
-	switch {
-	case path != pathMCP || len(q.body) == 0:
-	case len(body.messages) == 0 && !json.Valid(q.body): // what stands before the fault
-		r.Header.Set(wrongHeader, "parse")
-	case body.batch && !body.idsDiffer():
+	if path == pathMCP && body.batch && !body.idsDiffer() {
 		r.Header.Set(wrongHeader, "twice")
 	}
 	r.Body, r.ContentLength = http.NoBody, 0

@@ -146,6 +146,8 @@ func (s *mcpSession) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = s.begin(h, w, r, user)
 	case pathSSE:
 		err = s.serveSSE(h, w, r, user)
+	case pathUnknown:
+		err = s.serveUnknown(h, w, r, user)
 	case pathMessages:
 		err = s.serveMessage(h, w, r, user)
 	default:
@@ -235,12 +237,10 @@ func (s *mcpSession) serve(h *Handler, w http.ResponseWriter, r *http.Request, u
 	if err := s.revive(h); err != nil {
 		return err
 	}
-	switch wrong := r.Header.Get(wrongHeader); {
+	switch {
 	case r.Method == http.MethodGet:
 		return s.get(ctx, w, r)
-	case wrong == "parse":
-		return problemParse
-	case wrong == "twice":
+	case r.Header.Get(wrongHeader) != "":
 		return problemTwice
 	}
 	return s.post(ctx, w, r)

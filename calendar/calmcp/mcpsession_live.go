@@ -62,6 +62,9 @@ func newLive(h *Handler, s *mcpSession, user string) (*live, error) {
 	if l.server == nil {
 		return nil, fmt.Errorf("calmcp: there is no server for user %s", user)
 	}
+	if err := refuseUnknown(l.server); err != nil {
+		return nil, fmt.Errorf("calmcp: %w", err)
+	}
 	l.server.AddSendingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
 		l.send = next
 		return next

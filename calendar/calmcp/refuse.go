@@ -28,10 +28,19 @@ var (
 	problemID        = &problem{http.StatusBadRequest, -32600, "An id must be a text, or a whole number of at most 2^53"}
 	problemTwice     = &problem{http.StatusBadRequest, -32600, "Two calls of a batch have the same id: give each its own"}
 	problemParse     = &problem{http.StatusBadRequest, -32700, "Parse error: the body is not one JSON value"}
+	problemMessage   = &problem{http.StatusBadRequest, -32600, "Invalid Request: the body is no JSON-RPC message, and no batch of some"}
 	problemBody      = &problem{http.StatusBadRequest, -32700, "The body did not arrive whole"}
 	problemClosed    = &problem{http.StatusServiceUnavailable, -32000, "The server is shutting down"}
 	problemInternal  = &problem{http.StatusInternalServerError, -32603, "Internal error"}
 )
+
+// noMessage says what is wrong with a body without messages.
+func noMessage(body []byte) *problem {
+	if json.Valid(body) {
+		return problemMessage
+	}
+	return problemParse
+}
 
 func problemTooLarge(limit int64) *problem {
 	return &problem{http.StatusRequestEntityTooLarge, -32000, fmt.Sprintf("The body is longer than %d bytes", limit)}

@@ -153,7 +153,8 @@ func readLine(r *bufio.Reader, limit int) (line []byte, tooLong bool, err error)
 func (b *bridge) dispatch(ctx context.Context, line []byte) {
 	e := openEnvelope(line)
 	if len(e.messages) == 0 {
-		b.writeError(nil, -32700, "Parse error: not a JSON-RPC message")
+		p := noMessage(line)
+		b.writeError(nil, p.code, p.text)
 		return
 	}
 	m := &e.messages[0]

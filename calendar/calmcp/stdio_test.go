@@ -157,7 +157,12 @@ func TestStdio(t *testing.T) {
 				p.send(`{"jsonrpc":"2.0","id":5,"method":"ping","params":{"x":"%s"}}`, strings.Repeat("x", 11_000))
 				p.want("longer than 10000 bytes")
 				p.send(`{"jsonrpc":"2.0","id":6,"method":"no/such"}`)
-				p.want(`"id":6`, "error")
+				p.want(`"id":6`, "-32601", "no/such")
+				p.send(`{"jsonrpc":"2.0","method":"notifications/no/such"}`)
+				p.send(`[]`)
+				p.want(`"id":null`, "-32600")
+				p.send(`1`)
+				p.want(`"id":null`, "-32600")
 				p.end()
 				for _, class := range []string{calmcp.SessionClass, calmcp.UserClass} {
 					if all := w.rt.Objects(class); len(all) > 0 {

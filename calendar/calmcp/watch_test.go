@@ -24,6 +24,8 @@ func newChecked(again time.Duration) *checked {
 	c := &checked{began: time.Now()}
 	c.check = func(_ context.Context, user string, uris []string) time.Duration {
 		slices.Sort(uris)
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.log = append(c.log, user)
 		c.uris = strings.Join(uris, " ")
 		return again
@@ -35,6 +37,8 @@ func newChecked(again time.Duration) *checked {
 func (c *checked) after(d time.Duration) string {
 	time.Sleep(d)
 	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	out := strings.Join(c.log, " ")
 	c.log = nil
 	return out
