@@ -105,7 +105,7 @@ func explain(what string, err error) error {
 	case errors.As(err, &transport) && transport.Unknown:
 		p.Kind, p.Text = ErrUncertain, "The calendar server's answer was lost; "+what+" may have been changed or not. List again before you repeat the change."
 	case errors.Is(err, caldav.ErrUnauthorized):
-		p.Kind, p.Text = ErrUnauthorized, "The calendar server refuses the user name or app password. Log in again; it is not tried again before that."
+		p.Kind, p.Text = ErrUnauthorized, "The calendar server refuses the user name or app password. Log in again, or correct the app password where it is configured; this one is not tried again."
 	case errors.Is(err, caldav.ErrReadOnly):
 		p.Kind, p.Text = ErrForbidden, "The calendar is read-only for this user."
 	case errors.Is(err, caldav.ErrPreconditionFailed):

@@ -19,6 +19,7 @@ type storedListing struct {
 	Source string       `cbor:"1,keyasint"`
 	Home   caldav.Home  `cbor:"2,keyasint"`
 	All    []collection `cbor:"3,keyasint"`
+	Proof  string       `cbor:"4,keyasint,omitempty"` // with which the server was asked last
 }
 
 // calendars returns the user's calendars, from the copy while it is believed.
@@ -42,7 +43,8 @@ func (u *User) calendarsNow(ctx context.Context, acct Account, ask bool) (*listi
 	}
 	var l *listing
 	switch {
-	case stored != nil && !ask && !acct.AlwaysCheck && fresh(head.Checked, u.svc.opts.TTL):
+	case stored != nil && !ask && !acct.AlwaysCheck && stored.Proof == acct.Proof && fresh(head.Checked, u.svc.opts.TTL):
+		// Every read begins with the list: a credential that it was not checked with is tried here.
 		l = &listing{home: stored.Home, all: stored.All, fresh: Freshness{Age: age(head.Checked)}}
 	case stored != nil && u.svc.outages.now(u.id):
 		l = &listing{home: stored.Home, all: stored.All, fresh: Freshness{Stale: true, Age: age(head.Checked)}}
@@ -50,7 +52,7 @@ func (u *User) calendarsNow(ctx context.Context, acct Account, ask bool) (*listi
 		// Asked by each reader, so that none gets an answer from before its question.
 		l, err = u.fetchListing(ctx, acct)
 	default:
-		l, err = u.svc.listings.do(ctx, u.id+"\x00"+acct.Source, func(ctx context.Context) (*listing, error) {
+		l, err = u.svc.listings.do(ctx, u.id+"\x00"+acct.Source+"\x00"+acct.Proof, func(ctx context.Context) (*listing, error) {
 			if stored != nil {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, u.svc.opts.Patience)
@@ -111,7 +113,7 @@ func (u *User) fetchListing(ctx context.Context, acct Account) (*listing, error)
 			return nil, err
 		}
 		at := time.Now()
-		next := &storedListing{Source: acct.Source}
+		next := &storedListing{Source: acct.Source, Proof: acct.Proof}
 		if next.Home, next.All, err = askListing(ctx, acct, stored); err != nil {
 			return nil, err
 		}

@@ -38,6 +38,10 @@ type Account struct {
 	// used, so that nobody sees another account's calendars after a new login.
 	Source string
 
+	// Proof stands for the credential without telling it: it is kept with copies. While it is
+	// another than that with which a copy was checked, the copy is not believed.
+	Proof string
+
 	// Addresses are mail addresses of the user's besides those that the server tells and
 	// the user has set.
 	Addresses []string

@@ -50,6 +50,16 @@ func (a *Accounts) SetCredential(ctx context.Context, id string, c Credential) e
 	return durable.Exec(ctx, a.user(id), (*user).SetCredential, sealed)
 }
 
+// Proof returns what tells a user's credential from another one, and tells nothing of it to
+// who has not the key. Error: ErrKey.
+func (a *Accounts) Proof(id string, c Credential) (string, error) {
+	plain, err := json.Marshal([]string{id, c.Server, c.Username, c.Password})
+	if err != nil {
+		return "", fmt.Errorf("prove credential: %w", err)
+	}
+	return a.key.prove(plain)
+}
+
 // Credential returns a user's credential. Errors: ErrNoUser, ErrNoCredential, ErrKey.
 func (a *Accounts) Credential(ctx context.Context, id string) (Credential, error) {
 	sealed, err := durable.Call0(ctx, a.user(id), (*user).Credential)

@@ -310,3 +310,43 @@ func TestSecretKey(t *testing.T) {
 		t.Errorf("sealed under the new secret, the old one opens it: %v", err)
 	}
 }
+
+// A proof is of one credential of one user under one key, whoever asks and when.
+func TestProof(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	proof := func(k *accounts.Key, id string, c accounts.Credential) string {
+		t.Helper()
+		b := newBed(t)
+		got, err := accounts.New(b.Runtime.Runtime, k).Proof(id, c)
+		if err != nil || len(got) != 22 {
+			t.Fatalf("Proof = %q, %v", got, err)
+		}
+		return got
+	}
+	c := accounts.Credential{Server: "https://a.example", Username: "u", Password: "p"}
+	first := proof(accounts.KeyFile(file), "me", c)
+	if again := proof(accounts.KeyFile(file), "me", c); again != first {
+		t.Errorf("after a restart %q, want %q", again, first)
+	}
+	if a, b := proof(accounts.SecretKey("one secret of all"), "me", c), proof(accounts.SecretKey("one secret of all", "an older one"), "me", c); a != b {
+		t.Errorf("two nodes: %q and %q", a, b)
+	}
+	for name, other := range map[string]string{
+		"password":  proof(accounts.KeyFile(file), "me", accounts.Credential{Server: c.Server, Username: c.Username, Password: "q"}),
+		"user name": proof(accounts.KeyFile(file), "me", accounts.Credential{Server: c.Server, Username: "up", Password: ""}),
+		"server":    proof(accounts.KeyFile(file), "me", accounts.Credential{Server: "https://b.example", Username: "u", Password: "p"}),
+		"user":      proof(accounts.KeyFile(file), "ann", c),
+		"key":       proof(accounts.MemoryKey(), "me", c),
+		"secret":    proof(accounts.SecretKey("one secret of all"), "me", c),
+	} {
+		if other == first {
+			t.Errorf("the same proof with another %s", name)
+		}
+	}
+	if err := os.WriteFile(file, []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := accounts.New(newBed(t).Runtime.Runtime, accounts.KeyFile(file)).Proof("me", c); got != "" || !errors.Is(err, accounts.ErrKey) {
+		t.Errorf("Proof without a key = %q, %v", got, err)
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,8 +28,9 @@ type Key struct {
 	path string        // "" for one in memory
 	old  []cipher.AEAD // that open what was sealed before
 
-	mu   sync.Mutex  // guards aead
-	aead cipher.AEAD // nil until it is needed
+	mu    sync.Mutex  // guards aead and proof
+	aead  cipher.AEAD // nil until it is needed
+	proof []byte      // the key of proofs; with aead
 }
 
 // KeyFile returns the key in a file that only its owner can read. It is read, or made,
@@ -36,21 +39,29 @@ type Key struct {
 func KeyFile(path string) *Key { return &Key{path: path} }
 
 // MemoryKey returns a new key that is never written anywhere.
-func MemoryKey() *Key { return &Key{aead: newAEAD(newKey())} }
+func MemoryKey() *Key { return newSecretKey(newKey()) }
+
+func newSecretKey(key []byte) *Key { return &Key{aead: newAEAD(key), proof: derive(key, proofKey)} }
 
 // SecretKey returns a key that is derived from a secret that several processes share.
 // What was sealed under one of the old secrets it still opens. Secrets should be random:
 // nothing here makes guessing slow.
 func SecretKey(secret string, old ...string) *Key {
-	k := &Key{aead: newAEAD(derive(secret))}
+	k := newSecretKey(derive([]byte(secret), sealKey))
 	for _, s := range old {
-		k.old = append(k.old, newAEAD(derive(s)))
+		k.old = append(k.old, newAEAD(derive([]byte(s), sealKey)))
 	}
 	return k
 }
 
-func derive(secret string) []byte {
-	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "perdure credentials 1", keySize)
+// What keys are derived for.
+const (
+	sealKey  = "perdure credentials 1"
+	proofKey = "perdure proofs 1"
+)
+
+func derive(secret []byte, purpose string) []byte {
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, keySize)
 	if err != nil {
 		panic(err) // only for a length that is too great
 	}
@@ -74,6 +85,16 @@ func newAEAD(key []byte) cipher.AEAD {
 		}
 	}
 	panic(err) // only for a key of the wrong size
+}
+
+// prove returns a keyed hash of text.
+func (k *Key) prove(text []byte) (string, error) {
+	if _, err := k.load(true); err != nil {
+		return "", err
+	}
+	mac := hmac.New(sha256.New, k.proof)
+	mac.Write(text)
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16]), nil
 }
 
 // seal encrypts text for one purpose of one user.
@@ -127,7 +148,7 @@ func (k *Key) load(create bool) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w file: %w", ErrKey, err)
 	}
-	k.aead = newAEAD(key)
+	k.aead, k.proof = newAEAD(key), derive(key, proofKey)
 	return k.aead, nil
 }
 

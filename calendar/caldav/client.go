@@ -52,7 +52,8 @@ type Options struct {
 	MaxListing int64
 	MaxObject  int64
 
-	// Logger gets a line a request at level debug, without credentials or bodies; nil
+	// Logger gets a line a request at level debug, without credentials or bodies, and a
+	// warning when a credential is refused; nil
 	// discards.
 	Logger *slog.Logger
 }

@@ -91,17 +91,20 @@ func (a *account) state() (proven bool, err error) {
 	return a.proven, nil
 }
 
-// saw learns from an answer. A success of GET proves nothing: it may be public.
-func (a *account) saw(method string, status int) {
+// saw learns from an answer. A success of GET proves nothing: it may be public. It reports
+// whether the credential is refused from now on.
+func (a *account) saw(method string, status int) (refused bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case a.cred == (Credential{}):
 	case status == http.StatusUnauthorized:
+		refused = !a.refused
 		a.refused, a.proven = true, false
 	case status/100 == 2 && method != http.MethodGet && method != http.MethodOptions:
 		a.proven = true
 	}
+	return refused
 }
 
 // accounts are those of one server. They are few: one a user, and what users mistyped.

@@ -90,7 +90,10 @@ func (c *Client) attempt(ctx context.Context, r *request, read func(*answer) err
 		return nil, err
 	}
 	defer drain(resp.Body)
-	c.account.saw(r.method, resp.StatusCode)
+	if c.account.saw(r.method, resp.StatusCode) {
+		c.server.log.WarnContext(ctx, "the calendar server refuses a user name or password, which is not sent again",
+			"server", c.Origin(), "username", c.account.cred.Username)
+	}
 	c.server.log.DebugContext(ctx, "caldav request", "method", r.method, "href", r.href,
 		"status", resp.StatusCode, "took", time.Since(start))
 	if resp.StatusCode/100 != 2 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -47,9 +48,15 @@ func (w *Worker) Account(ctx context.Context, id string) (calendar.Account, erro
 	if err != nil {
 		return calendar.Account{}, fmt.Errorf("calendar server of user %s: %w", id, err)
 	}
+	proof, err := w.accounts.Proof(id, c)
+	if err != nil { // without it a changed password is found out after the TTL
+		w.noProof.Do(func() {
+			w.log.LogAttrs(ctx, slog.LevelWarn, "whether passwords have changed can't be told", slog.Any("error", err))
+		})
+	}
 	account := calendar.Account{
 		Client: server.As(caldav.Credential{Username: c.Username, Password: c.Password}),
-		Source: c.Server + " " + c.Username,
+		Source: c.Server + " " + c.Username, Proof: proof,
 	}
 	if strings.Contains(c.Username, "@") {
 		account.Addresses = []string{c.Username}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -163,6 +164,59 @@ func TestTTLOfCopies(t *testing.T) {
 		time.Sleep(time.Second)
 		if got := b.titles(t); len(got) != 1 {
 			t.Errorf("after the TTL: %q, want the new event", got)
+		}
+	})
+}
+
+// A password that is new here is tried at the first read, however young the copy is; a wrong
+// one gets nothing of it, costs one request, and is in the log once.
+func TestNewPasswordIsTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		there := newElsewhere(t)
+		there.put(t, "x")
+		var log strings.Builder
+		opts := there.options()
+		opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		b := newBed(t, opts)
+		restart := func(password string) {
+			b.opts.Nextcloud.Password = password
+			b.crash()
+			there.requests()
+		}
+		b.titles(t)
+		restart("p")
+		if got, n := b.titles(t), there.requests(); len(got) != 1 || n != 0 {
+			t.Errorf("with the same password: %q after %d requests, want the copy", got, n)
+		}
+		there.mu.Lock()
+		there.wrong = "mistyped"
+		there.mu.Unlock()
+		restart("mistyped")
+		for range 3 {
+			_, err := b.calendar.User(accounts.Me).ListEvents(t.Context(), calendar.Query{})
+			if !errors.Is(err, calendar.ErrUnauthorized) || !strings.Contains(err.Error(), "app password where it is configured") {
+				t.Errorf("with a wrong password: %v", err)
+			}
+		}
+		if n := there.requests(); n != 1 {
+			t.Errorf("%d requests with a wrong password, want one", n)
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "refuses") || strings.Contains(log.String(), "mistyped") {
+			t.Errorf("%d warnings:\n%s", n, log.String())
+		}
+		restart("another")
+		if got, n := b.titles(t), there.requests(); len(got) != 1 || n != 1 {
+			t.Errorf("with a new password: %q after %d requests, want one", got, n)
+		}
+		if got, n := b.titles(t), there.requests(); len(got) != 1 || n != 0 {
+			t.Errorf("again: %q after %d requests, want the copy", got, n)
+		}
+		restart("p")
+		there.mu.Lock()
+		there.down = true
+		there.mu.Unlock()
+		if got := b.titles(t); len(got) != 1 {
+			t.Errorf("while the server is down: %q, want the last copy", got)
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -155,6 +156,7 @@ type Worker struct {
 	mcpDoor    door
 	running    running
 	leaving    atomic.Bool
+	noProof    sync.Once       // it was said why there are none
 	streams    context.Context // of those of MCP: ends with Drain
 	endStreams context.CancelFunc
 }
@@ -178,6 +180,9 @@ func New(rt *durable.Runtime, opts *Options) *Worker {
 	}
 	if w.log = w.opts.Logger; w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
+	}
+	if w.opts.CalDAV.Logger == nil {
+		w.opts.CalDAV.Logger = w.log
 	}
 	if w.opts.CalDAV.Timeout == 0 {
 		w.opts.CalDAV.Timeout = calendarTimeout
