@@ -193,7 +193,7 @@ func TestNewPasswordIsTried(t *testing.T) {
 		there.mu.Unlock()
 		restart("mistyped")
 		for range 3 {
-			_, err := b.calendar.User(accounts.Me).ListEvents(t.Context(), calendar.Query{})
+			_, err := b.calendar.User(accounts.Me).ListEvents(t.Context(), calendar.Query{Calendars: []string{"personal"}})
 			if !errors.Is(err, calendar.ErrUnauthorized) || !strings.Contains(err.Error(), "app password where it is configured") {
 				t.Errorf("with a wrong password: %v", err)
 			}
