@@ -142,7 +142,13 @@ func benchSend(b *testing.B, client *http.Client, url, session, body string, sta
 func BenchmarkOpenSessions(b *testing.B) {
 	const sessions = 10_000
 	for b.Loop() {
-		h, _ := benchHandler(b, func(o *calmcp.HandlerOptions) { o.MaxSessions = sessions })
+		h, _ := benchHandler(b, func(o *calmcp.HandlerOptions) {
+			o.MaxSessions = sessions
+			o.Check = func(context.Context, string, []string) time.Duration {
+				b.Error("a check without a subscription")
+				return time.Hour
+			}
+		})
 		mux := asMe(h.MCP())
 		before := heap()
 		ids := make([]string, sessions)
