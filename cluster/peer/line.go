@@ -158,28 +158,56 @@ func (l *line) take(b []byte) []byte {
 }
 
 // watch asks whether the other end is there when nothing has arrived for as long as
-// silence, and ends the line if nothing arrives for as long again. It calls tick each time
-// that silence has passed, and returns when the line has ended.
-func (l *line) watch(silence time.Duration, tick func()) {
-	t := time.NewTicker(silence)
+// silence, and ends the line if nothing arrives for as long again. It calls look, with the
+// time between two calls, each time that it looks, and returns when the line has ended.
+func (l *line) watch(silence time.Duration, look func(step time.Duration)) {
+	p := pulse{step: max(silence/looks, time.Millisecond), last: time.Now()}
+	t := time.NewTicker(p.step)
 	defer t.Stop()
-	last, asked := l.heard.Load(), false
 	for {
 		select {
 		case <-t.C:
 		case <-l.done:
 			return
 		}
-		tick()
-		if n := l.heard.Load(); n != last {
-			last, asked = n, false
-			continue
-		}
-		if asked {
+		look(p.step)
+		switch ask, over := p.look(time.Now(), l.heard.Load()); {
+		case ask:
+			l.owe(&l.ping)
+		case over:
 			l.end(errSilent)
 			return
 		}
-		asked = true
-		l.owe(&l.ping)
 	}
+}
+
+// looks is how many times one looks within the silence.
+const looks = 5
+
+// pulse counts how many looks in a row have found nothing new. The one that finds the last frame
+// comes a step after it, so asking and ending are due one before the looks are full.
+//
+// A look that comes late is not counted, unless the one before it did too: while this process stood
+// still nobody read, and what has arrived meanwhile is about to be.
+type pulse struct {
+	step  time.Duration
+	last  time.Time
+	late  bool
+	heard uint64
+	quiet int
+}
+
+func (p *pulse) look(now time.Time, heard uint64) (ask, over bool) {
+	late := now.Sub(p.last) >= 2*p.step
+	skip := late && !p.late
+	p.last, p.late = now, late
+	switch {
+	case heard != p.heard:
+		p.heard, p.quiet = heard, 0
+		return false, false
+	case skip:
+		return false, false
+	}
+	p.quiet++
+	return p.quiet == looks-1, p.quiet >= 2*looks-1
 }

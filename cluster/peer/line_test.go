@@ -94,6 +94,28 @@ func newTestService(t *testing.T, calls Calls) (*service, *far) {
 	return s, f
 }
 
+// newTestPair are the two ends of one connection.
+func newTestPair(t *testing.T, calls Calls) (*link, *service) {
+	here, there := net.Pipe()
+	s := newService(&Transport{opts: Options{Silence: testSilence}, log: slog.New(slog.DiscardHandler)}, there, func() { there.Close() }, calls)
+	var wg sync.WaitGroup
+	wg.Go(s.run)
+	r := bufio.NewReader(here)
+	f, err := readFrame(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := readHello(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLink(here, func() { here.Close() }, r, h)
+	life, end := context.WithCancel(context.Background())
+	wg.Go(func() { l.run(life, testSilence) })
+	t.Cleanup(func() { end(); wg.Wait() })
+	return l, s
+}
+
 type outcome struct {
 	answer string
 	err    error
@@ -289,7 +311,7 @@ func TestSilence(t *testing.T) {
 			t.Errorf("a call over a silent line: %v", got.err)
 		}
 		<-s.done
-		if took := time.Since(began); took > 3*testSilence {
+		if took := time.Since(began); took > 2*testSilence {
 			t.Errorf("found after %v", took)
 		}
 	})
@@ -334,6 +356,74 @@ func TestSilence(t *testing.T) {
 		s.mu.Unlock()
 		g.conn.Close()
 	})
+}
+
+// A process that stood still does not take its own silence for the other's.
+func TestPulseAfterStandstill(t *testing.T) {
+	now := time.Unix(1000, 0)
+	p := pulse{step: time.Second, last: now}
+	look := func(after time.Duration, heard uint64, wantAsk, wantOver bool) {
+		t.Helper()
+		now = now.Add(after)
+		if ask, over := p.look(now, heard); ask != wantAsk || over != wantOver {
+			t.Errorf("after %v: ask %v, over %v, want %v, %v", now.Sub(time.Unix(1000, 0)), ask, over, wantAsk, wantOver)
+		}
+	}
+	quiet := func(n int) {
+		t.Helper()
+		for range n {
+			look(time.Second, 1, false, false)
+		}
+	}
+	look(time.Second, 1, false, false)
+	quiet(looks - 2)
+	look(time.Second, 1, true, false)
+	quiet(looks - 1)
+	look(time.Hour, 1, false, false) // it would have been over now
+	look(time.Second/2, 2, false, false)
+	for i := range 2*looks - 2 {
+		look(time.Second, 2, i == looks-2, false)
+	}
+	look(time.Second, 2, false, true)
+
+	now = time.Unix(1000, 0)
+	p = pulse{step: time.Second, last: now} // a machine that is always late still finds an end
+	for range 2*looks - 1 {
+		look(3*time.Second, 0, p.quiet == looks-2 && p.late, false)
+	}
+	look(3*time.Second, 0, false, true)
+}
+
+// The two ends keep each other's line alive, whichever of them sends, for as long as a call takes and while there is none.
+func TestLinesThatLive(t *testing.T) {
+	for name, busy := range map[string]bool{"quiet": false, "busy one way": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const took = time.Hour
+				l, s := newTestPair(t, func(ctx context.Context, _ []byte) []byte {
+					select {
+					case <-time.After(took):
+					case <-ctx.Done():
+					}
+					return fmt.Append(nil, ctx.Err())
+				})
+				first := start(t.Context(), l, "call")
+				var all []<-chan outcome
+				for began := time.Now(); busy && time.Since(began) < took-time.Minute; time.Sleep(testSilence / 2) {
+					all = append(all, start(t.Context(), l, "call")) // so there is always something to hear at the other end
+				}
+				for _, call := range append(all, first) {
+					if got := <-call; got.err != nil || got.answer != "<nil>" {
+						t.Fatalf("%q, %v", got.answer, got.err)
+					}
+				}
+				time.Sleep(idleTime - 2*testSilence)
+				if l.err != nil || s.err != nil {
+					t.Errorf("lines without calls ended: %v, %v", l.err, s.err)
+				}
+			})
+		})
+	}
 }
 
 // The node that is called is leaving: what it runs is answered, and nothing else comes here.

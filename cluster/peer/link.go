@@ -237,10 +237,10 @@ func (l *link) run(life context.Context, silence time.Duration) {
 	idle := time.Duration(0)
 	used := uint64(0)
 	wg.Go(func() {
-		l.watch(silence, func() {
+		l.watch(silence, func(step time.Duration) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			if idle += silence; l.last != used || len(l.calls) > 0 {
+			if idle += step; l.last != used || len(l.calls) > 0 {
 				idle, used = 0, l.last
 			}
 			if idle >= idleTime {

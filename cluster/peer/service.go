@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // service is a connection for calls, on the side that is called.
@@ -53,7 +54,7 @@ func (s *service) run() {
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	wg.Go(s.write)
-	wg.Go(func() { s.watch(s.t.opts.Silence, func() {}) })
+	wg.Go(func() { s.watch(s.t.opts.Silence, func(time.Duration) {}) })
 	err := s.read(bufio.NewReaderSize(s.conn, maxWrite))
 	s.end(err)
 	cancel()
@@ -82,6 +83,7 @@ func (s *service) read(r *bufio.Reader) error {
 				cancel()
 			}
 		case kindPing:
+			s.owe(&s.pong)
 		case kindPong:
 		default:
 			return fmt.Errorf("%w: a frame of kind %d", errProtocol, f.kind)
