@@ -263,6 +263,13 @@ func (b *bridge) call(ctx context.Context, line []byte, m *message, modern bool)
 	})
 }
 
+// What is kept for a new session is bounded: the server refuses more subscriptions, and
+// longer ones, itself, which the bridge does not look into.
+const (
+	maxKept     = 1024
+	maxKeptLine = 16 << 10
+)
+
 // keepLocked remembers what a new session has to be told.
 func (b *bridge) keepLocked(line []byte, m *message) {
 	var p struct {
@@ -274,7 +281,7 @@ func (b *bridge) keepLocked(line []byte, m *message) {
 	case "logging/setLevel":
 		b.kept["level"] = line
 	case "resources/subscribe":
-		if json.Unmarshal(line, &p) == nil {
+		if json.Unmarshal(line, &p) == nil && len(b.kept) < maxKept && len(line) <= maxKeptLine {
 			b.kept["uri "+p.Params.URI] = line
 		}
 	case "resources/unsubscribe":
