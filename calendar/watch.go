@@ -2,6 +2,7 @@ package calendar
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -27,6 +28,7 @@ func (u *User) Refresh(ctx context.Context, calendars []string, usual bool) (aga
 	if usual {
 		meant = l.usual()
 	}
+	var failed error
 	again = ttl - l.fresh.Age
 	for i := range l.all {
 		c := &l.all[i]
@@ -34,15 +36,17 @@ func (u *User) Refresh(ctx context.Context, calendars []string, usual bool) (aga
 			continue
 		}
 		_, fresh, err := u.objectsOf(ctx, acct, c, l.versionOf(c), false)
-		if err != nil { // whatever it is, the next calendar's server is the same one
+		switch {
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrForbidden): // of this calendar alone
+			failed = err
+		case err != nil:
 			return ttl, err
-		}
-		if !fresh.Stale {
+		case !fresh.Stale:
 			again = min(again, ttl-fresh.Age)
 		}
 	}
 	if again <= 0 { // the list is stale
 		again = ttl
 	}
-	return again, nil
+	return again, failed
 }

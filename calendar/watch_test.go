@@ -3,6 +3,9 @@ package calendar_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +57,24 @@ func TestRefresh(t *testing.T) {
 		time.Sleep(ttl)
 		refresh("after the outage", ttl, []string{"hidden"}, true, "PROPFIND alice/", "sync-collection alice/hidden/")
 	})
+}
+
+// One calendar that can't be read keeps nobody from hearing of the others.
+func TestRefreshOverACalendar(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.make("a-private")
+	svc := b.newService(t, roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Method == "REPORT" && strings.Contains(r.URL.Path, "a-private") {
+			return &http.Response{StatusCode: 403, Status: "403 Forbidden", Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+		}
+		return b.server.RoundTrip(r)
+	}), nil)
+	if again, err := svc.User("alice").Refresh(t.Context(), nil, true); !errors.Is(err, calendar.ErrForbidden) || again <= 0 || again > 5*time.Minute {
+		t.Errorf("Refresh = %v, %v, want what is wrong with one", again, err)
+	}
+	if requests := b.server.requests(); !slices.Contains(requests, "sync-collection alice/personal/") {
+		t.Errorf("requests %q, want the other calendar's among them", requests)
+	}
 }
 
 // A server within the process tells at once what changes, and is not asked.

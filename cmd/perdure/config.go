@@ -104,9 +104,6 @@ func (f *dataFlags) configureFrom(env *environment, files bool) (*config, error)
 	if err := cfg.readSettings(); err != nil {
 		return nil, err
 	}
-	if cfg.ttl, err = worker.LookupTTL(cfg.variable); err != nil {
-		return nil, err
-	}
 	return cfg, worker.CheckVars(cfg.variable)
 }
 

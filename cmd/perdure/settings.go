@@ -28,6 +28,9 @@ func (cfg *config) readSettings() (err error) {
 	if cfg.keepAlive, err = readKeepAlive(cfg.variable("KEEP_ALIVE_INTERVAL")); err != nil {
 		return fmt.Errorf("KEEP_ALIVE_INTERVAL: %w", err)
 	}
+	if cfg.ttl, err = worker.LookupTTL(cfg.variable); err != nil {
+		return err
+	}
 	if cfg.logLevel, err = cfg.readLogLevel(); err != nil {
 		return fmt.Errorf("LOG_LEVEL: %w", err)
 	}

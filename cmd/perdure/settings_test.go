@@ -15,13 +15,13 @@ func fromVars(vars map[string]string) *config {
 func TestSettings(t *testing.T) {
 	cfg := fromVars(map[string]string{
 		"PERDURE_ALLOWED_HOSTS": "a.example, b.example:80  c.example", "PERDURE_ALLOWED_ORIGINS": "https://a.example,http://localhost:3000",
-		"PERDURE_RATE_LIMIT": "2.5", "KEEP_ALIVE_INTERVAL": "15000", "LOG_LEVEL": "WARN", "DEBUG_MODE": "true",
+		"PERDURE_RATE_LIMIT": "2.5", "KEEP_ALIVE_INTERVAL": "15000", "LOG_LEVEL": "WARN", "DEBUG_MODE": "true", "CACHE_TTL": "3s",
 	})
 	if err := cfg.readSettings(); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(cfg.allowedHosts, []string{"a.example", "b.example:80", "c.example"}) || len(cfg.allowedOrigins) != 2 ||
-		cfg.rate != 2.5 || cfg.keepAlive != 15*time.Second || cfg.logLevel != slog.LevelWarn {
+		cfg.rate != 2.5 || cfg.keepAlive != 15*time.Second || cfg.logLevel != slog.LevelWarn || cfg.ttl != 3*time.Second {
 		t.Errorf("settings = %+v", cfg)
 	}
 	for _, c := range []struct {
