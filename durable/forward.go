@@ -227,6 +227,10 @@ func (p *passage) passCall(method string, arg []byte) ([]byte, error) {
 	return result, nil
 }
 
+// errorBytes is what an error may take that comes instead of a result, however small results must be: a
+// refusal above all, which the caller's node has to understand.
+const errorBytes = 1 << 20
+
 // exchange is passCall by the shorter way.
 func (p *passage) exchange(peer CallPeer, env *envelope, arg []byte, limit int) ([]byte, error) {
 	p.address(p.ctx, env)
@@ -234,13 +238,13 @@ func (p *passage) exchange(peer CallPeer, env *envelope, arg []byte, limit int) 
 	if err != nil {
 		return nil, fmt.Errorf("durable: %w", err)
 	}
-	answer, err := peer.Call(p.ctx, msg, 1+limit)
+	answer, err := peer.Call(p.ctx, msg, 1+max(limit, errorBytes))
 	switch {
 	case err == ErrNotThisWay:
 		return nil, err
 	case err != nil:
 		return nil, p.failed(p.ctx, err)
-	case len(answer) > 1+limit:
+	case len(answer) > 1+limit && answer[0] == answerResult:
 		return nil, fmt.Errorf("result: %w", overLimit(ErrArgumentTooLarge, len(answer)-1, limit))
 	}
 	result, failure, err := unpackAnswer(answer)

@@ -301,6 +301,25 @@ func TestRefusalCorrectsTheMap(t *testing.T) {
 	})
 }
 
+// Refusals and errors are no results, whose limit may be smaller.
+func TestErrorsUnderASmallLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 10
+		w := newTown(t, nil, &durable.Options{Classes: []durable.Class{typedClass()}, Limits: durable.Limits{ArgumentBytes: limit}}, "a", "b", "c")
+		w.giveAll("a")
+		s := w.nodes["c"].Namespace("Typed").Named("x")
+		w.nodes["c"].believe(shardOfStub(s))
+		w.give(shardOfStub(s), "b")
+		if got, err := durable.Call0(t.Context(), s, (*Typed).Say); got != "hello" || err != nil || len(w.nodes["c"].missed) != 1 {
+			t.Errorf("a call that was refused once: %q, %v, %v", got, err, w.nodes["c"].missed)
+		}
+		err := durable.Exec(t.Context(), s, (*Typed).Fail, "oh")
+		if e := factsOf(t, err); !e.Remote || e.Text != "oh: typed: it failed" || !errors.Is(err, errTyped) {
+			t.Errorf("Fail: %+v", e)
+		}
+	})
+}
+
 // A shard that comes to the node that was about to pass an event on.
 func TestRefusalLeadsBackHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -542,6 +561,7 @@ func TestCallsAsRequests(t *testing.T) {
 	t.Cleanup(func() { callsAsRequests = false })
 	t.Run("calls", TestCallsOfAnotherNodesObjects)
 	t.Run("refusal", TestRefusalCorrectsTheMap)
+	t.Run("small limit", TestErrorsUnderASmallLimit)
 	t.Run("back", TestRefusalLeadsBackHere)
 	t.Run("twice", TestNothingIsPassedOnTwice)
 	t.Run("unreachable", TestNodeThatCannotBeReached)

@@ -80,17 +80,14 @@ func (s *Stub) route(ev *event, via *origin, here func(ev *event, o *object) err
 		}
 		err := there(&passage{s, ev.caller, place, from, ev.depth})
 		var no *NotOwnerError
-		switch {
-		case err == nil:
-			return nil
-		case ev.caller.Err() != nil && isUnsent(err):
-			return notStarted(ev.caller.Err())
-		case errors.As(err, &no), errors.Is(err, ErrNotDelivered) && isUnsent(err):
-			rt.opts.Placement.Missed(s.key(), place, err)
-			last = err
-		default:
+		switch missed := errors.As(err, &no) || errors.Is(err, ErrNotDelivered) && isUnsent(err); {
+		case !missed: // it ran, may have run, or cannot be sent
 			return err
+		case ev.caller.Err() != nil:
+			return notStarted(ev.caller.Err())
 		}
+		rt.opts.Placement.Missed(s.key(), place, err)
+		last = err
 	}
 	text := "durable: the object's node could not be reached in time; the event did not run"
 	if last != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/perdure/perdure/store"
 	"github.com/perdure/perdure/store/memstore"
 )
 
@@ -96,6 +97,53 @@ func TestAnswersOfAnotherNode(t *testing.T) {
 		if c.want != nil && (!errors.Is(err, c.want) || errors.As(err, &e) && e.Retryable) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
+	}
+}
+
+// elsewhere is a placement by which everything lives at a peer.
+type elsewhere struct{ peer Peer }
+
+func (e elsewhere) Locate(context.Context, store.Object) (*Place, error) {
+	return &Place{Peer: e.peer, Owner: "other"}, nil
+}
+func (elsewhere) Missed(store.Object, *Place, error)         {}
+func (elsewhere) Shards() (held []uint32, _ <-chan struct{}) { return nil, nil }
+
+// hasty answers when the caller does not wait any more.
+type hasty struct {
+	cannedPeer
+	leave func()
+}
+
+func (p hasty) Call(ctx context.Context, msg []byte, limit int) ([]byte, error) {
+	p.leave()
+	return p.cannedPeer.Call(ctx, msg, limit)
+}
+
+// A caller that has left is told that the call did not run only if it did not.
+func TestAnswersToWhomLeft(t *testing.T) {
+	for name, c := range map[string]struct {
+		peer      cannedPeer
+		retryable bool
+	}{
+		"ran":         {cannedPeer{answer: append([]byte{answerResult}, make([]byte, 11)...)}, false},
+		"ran, badly":  {cannedPeer{answer: []byte{answerResult, 0xff}}, false},
+		"may have":    {cannedPeer{err: context.Canceled}, false},
+		"not sent":    {cannedPeer{err: fmt.Errorf("%w: %w", ErrNotDelivered, context.Canceled)}, true},
+		"was refused": {cannedPeer{answer: packFailure(wireError{Refused: true})}, true},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		class := NewClass("Class", func(context.Context, *State) (*fuzzed, error) { return new(fuzzed), nil }, nil)
+		rt, err := Open(memstore.New(nil), &Options{Classes: []Class{class}, Limits: Limits{ArgumentBytes: 10}, Placement: elsewhere{hasty{c.peer, cancel}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Call(ctx, rt.Namespace("Class").Named("x"), (*fuzzed).Method, 5)
+		var e *Error
+		if retryable := errors.As(err, &e) && e.Retryable; err == nil || retryable != c.retryable {
+			t.Errorf("a call that %s: %v, retryable: %v, want %v", name, err, retryable, c.retryable)
+		}
+		rt.Close()
 	}
 }
 
