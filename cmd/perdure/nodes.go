@@ -242,9 +242,20 @@ func (m *member) close(ctx context.Context) error {
 	if m == nil {
 		return nil
 	}
-	m.peers.Shutdown(ctx)
+	ending, cancel := lastWords(ctx)
+	defer cancel()
+	m.peers.Shutdown(ending)
 	err := errors.Join(m.node.Load().Close(), m.peers.Close())
 	return errors.Join(err, <-m.served)
+}
+
+// lastWords is ctx, with at least a second left: what was cut off at its end says so to the nodes that
+// wait for it, which else could not know whether it ran.
+func lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d, ok := ctx.Deadline(); ctx.Err() == nil && (!ok || time.Until(d) > time.Second) {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 }
 
 // overPeers returns a client for the commands of a node that lives somewhere, or nil if there is none.

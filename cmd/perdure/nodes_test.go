@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -385,5 +386,25 @@ func TestSplitDatabases(t *testing.T) {
 	at := place{databases: []string{"postgres://u:secret@h:1/d?sslmode=disable", "postgres://h2/e"}}
 	if got := at.String(); got != "PostgreSQL h:1/d, h2/e" || regexp.MustCompile("secret").MatchString(got) {
 		t.Errorf("String() = %q", got)
+	}
+}
+
+// What a node cuts off at the end of its grace has time to say so.
+func TestLastWords(t *testing.T) {
+	over, cancel := context.WithTimeout(t.Context(), -time.Second)
+	defer cancel()
+	left, cancel := context.WithCancel(t.Context())
+	cancel()
+	plenty, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	for name, ctx := range map[string]context.Context{"over": over, "left": left, "plenty": plenty, "no limit": t.Context()} {
+		words, cancel := lastWords(ctx)
+		defer cancel()
+		if d, ok := words.Deadline(); words.Err() != nil || ok && time.Until(d) <= 0 {
+			t.Errorf("%s: %v, until %v", name, words.Err(), d)
+		}
+		if ctx.Err() == nil && words != ctx {
+			t.Errorf("%s: another context", name)
+		}
 	}
 }
