@@ -86,10 +86,15 @@ func forbidden(format string, args ...any) error {
 }
 
 // explain is the one place where what the client reports becomes words for a person.
-// What is a Problem already, or a caller's own cancellation, passes.
+// What is a Problem already passes, and a caller's own cancellation, unless it may have come
+// too late for a write.
 func explain(what string, err error) error {
 	var p *Problem
-	if err == nil || errors.As(err, &p) || errors.Is(err, context.Canceled) {
+	if err == nil || errors.As(err, &p) {
+		return err
+	}
+	var transport *caldav.TransportError
+	if errors.Is(err, context.Canceled) && !(errors.As(err, &transport) && transport.Unknown) {
 		return err
 	}
 	p = &Problem{Err: err}
@@ -97,7 +102,6 @@ func explain(what string, err error) error {
 	if errors.As(err, &status) {
 		p.Retry = status.RetryAfter
 	}
-	var transport *caldav.TransportError
 	var stored *caldav.StoredError
 	switch {
 	case errors.As(err, &stored):

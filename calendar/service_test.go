@@ -1,6 +1,7 @@
 package calendar_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -96,6 +97,37 @@ func TestListCreateUpdateDelete(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"a.ics"}, b.server.names("personal")); diff != "" {
 		t.Errorf("server (-want +got):\n%s", diff)
+	}
+}
+
+// Of a change that its caller gives up, or the end of the server cuts off, nobody can say
+// whether it was done.
+func TestCancelledWrites(t *testing.T) {
+	b := newTestbed(t, nil)
+	b.server.put("personal", "a.ics", event("a", ":20260310T090000Z", "SUMMARY:x"))
+	b.list(t, year)
+	change := map[string]func(ctx context.Context) error{
+		"PUT": func(ctx context.Context) error {
+			_, err := b.UpdateEvent(ctx, "personal", "a", calendar.EventChange{Title: calendar.To("y")}, calendar.Edit{})
+			return err
+		},
+		"DELETE": func(ctx context.Context) error {
+			_, err := b.DeleteEvent(ctx, "personal", "a", calendar.Edit{})
+			return err
+		},
+	}
+	for write, do := range change {
+		for _, at := range []string{"GET", write} {
+			ctx, cancel := context.WithCancel(t.Context())
+			b.server.before = func(method, _ string) {
+				if method == at {
+					cancel()
+				}
+			}
+			if err := do(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, calendar.ErrUncertain) != (at == write) {
+				t.Errorf("%s, cancelled at %s: %v", write, at, err)
+			}
+		}
 	}
 }
 

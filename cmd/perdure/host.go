@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/perdure/perdure/calendar/worker"
 	"github.com/perdure/perdure/durable"
@@ -53,6 +54,15 @@ func (cfg *config) host(ctx context.Context, rt *durable.Runtime, at place, log 
 	return h, nil
 }
 
+// lastWords is ctx, with at least a second left: what was cut off at its end says so to the
+// nodes and clients that wait for it, which else could not know whether it ran.
+func lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d, ok := ctx.Deadline(); ctx.Err() == nil && (!ok || time.Until(d) > time.Second) {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+}
+
 // close ends it in good order: what runs is finished, as long as ctx lives, and then the
 // data is free for another process. between is called when nothing is running any more.
 func (h *host) close(ctx context.Context, log *slog.Logger, between func(ctx context.Context)) error {
@@ -67,7 +77,9 @@ func (h *host) close(ctx context.Context, log *slog.Logger, between func(ctx con
 		log.Warn("requests that were still running have been cut off")
 	}
 	if between != nil {
-		between(ctx)
+		ending, cancel := lastWords(ctx)
+		between(ending)
+		cancel()
 	}
 	if broken != nil {
 		serr = broken

@@ -249,15 +249,6 @@ func (m *member) close(ctx context.Context) error {
 	return errors.Join(err, <-m.served)
 }
 
-// lastWords is ctx, with at least a second left: what was cut off at its end says so to the nodes that
-// wait for it, which else could not know whether it ran.
-func lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
-	if d, ok := ctx.Deadline(); ctx.Err() == nil && (!ok || time.Until(d) > time.Second) {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-}
-
 // overPeers returns a client for the commands of a node that lives somewhere, or nil if there is none.
 func (cfg *config) overPeers(ctx context.Context, at place, log *slog.Logger) (*controlClient, func(), error) {
 	st, err := pgstore.Open(ctx, at.databases, &pgstore.Options{Logger: log})
