@@ -366,6 +366,75 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// A start that the rule does not name is an occurrence all the same.
+func TestWarnsOfStartsOutsideTheRule(t *testing.T) {
+	b := newTestbed(t, nil)
+	for _, tt := range []struct {
+		start string
+		rule  calendar.Recurrence
+		warns bool
+	}{
+		{"2026-12-01", calendar.Recurrence{Frequency: "weekly", ByDay: []string{"MO"}, Count: 2}, true},
+		{"2026-12-01", calendar.Recurrence{Frequency: "weekly", ByDay: []string{"TU", "FR"}, Count: 2}, false},
+		{"2026-12-01", calendar.Recurrence{Frequency: "weekly", Count: 2}, false},
+		{"2026-12-01", calendar.Recurrence{Frequency: "monthly", ByMonthDay: []int{15}, Count: 2}, true},
+		{"2026-02-28", calendar.Recurrence{Frequency: "monthly", ByMonthDay: []int{-1}, Count: 2}, false},
+		{"2026-02-27", calendar.Recurrence{Frequency: "monthly", ByMonthDay: []int{-1}, Count: 2}, true},
+		{"2026-02-27", calendar.Recurrence{Frequency: "monthly", ByMonthDay: []int{-2}, Count: 2}, false},
+		{"2026-12-01", calendar.Recurrence{Frequency: "yearly", ByMonth: []int{3}, Count: 2}, true},
+		{"2026-12-01", calendar.Recurrence{Frequency: "yearly", ByMonth: []int{3, 12}, Count: 2}, false},
+	} {
+		r, err := b.CreateEvent(t.Context(), "", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To(tt.start), Recurrence: calendar.To(&tt.rule)}, nil)
+		if err != nil || (len(r.Warnings) > 0) != tt.warns {
+			t.Errorf("%s %+v: %q, %v", tt.start, tt.rule, r.Warnings, err)
+		}
+		if len(r.Warnings) == 0 {
+			continue
+		}
+		// What is sent back as it was read is nobody's slip.
+		r = b.update(t, r.Event.ID, calendar.EventChange{Title: calendar.To("y"), Recurrence: calendar.To(r.Event.Recurrence)}, calendar.Edit{})
+		if len(r.Warnings) != 0 {
+			t.Errorf("%s %+v, sent back: %q", tt.start, tt.rule, r.Warnings)
+		}
+	}
+}
+
+// Where the server invites nobody, that is said.
+func TestWarnsOfInvitationsUnsent(t *testing.T) {
+	for _, tt := range []struct {
+		schedules bool
+		addresses []string
+		want      []string // in the warning; none: there is no warning
+	}{
+		{true, []string{"mailto:alice@example.org"}, nil},
+		{false, []string{"mailto:alice@example.org"}, []string{"sends no invitations"}},
+		{false, nil, []string{"sends no invitations", "no organizer", "Ask the owner."}},
+	} {
+		b := newTestbed(t, &calendar.Options{AddressHelp: "Ask the owner."})
+		b.server.schedules, b.server.addresses = tt.schedules, tt.addresses
+		people := calendar.To([]calendar.Participant{{Email: "bob@example.org"}})
+		made, err := b.CreateEvent(t.Context(), "", calendar.EventChange{Title: calendar.To("x"), Start: calendar.To("2026-03-10"), Participants: people}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := b.update(t, made.Event.ID, calendar.EventChange{Participants: people}, calendar.Edit{})
+		for _, r := range []calendar.Result{made, changed} {
+			if text := strings.Join(r.Warnings, " "); (text == "") != (tt.want == nil) {
+				t.Errorf("schedules %t: %q", tt.schedules, text)
+			} else {
+				for _, want := range tt.want {
+					if !strings.Contains(text, want) {
+						t.Errorf("schedules %t: %q, want %q in it", tt.schedules, text, want)
+					}
+				}
+			}
+		}
+		if r := b.update(t, made.Event.ID, calendar.EventChange{Title: calendar.To("y")}, calendar.Edit{}); len(r.Warnings) != 0 {
+			t.Errorf("a change of the title: %q", r.Warnings)
+		}
+	}
+}
+
 // A time of day is not thrown away.
 func TestEndOfDays(t *testing.T) {
 	b := newTestbed(t, nil)

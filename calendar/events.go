@@ -234,10 +234,11 @@ func (u *User) CreateEvent(ctx context.Context, calendarID string, change EventC
 	if change.End.Value == "" {
 		change.End.Set = false
 	}
-	e := &edit{cal: cal, comp: comp, change: &change, zone: t.zone, own: own, master: true}
+	e := &edit{cal: cal, comp: comp, change: &change, zone: t.zone, own: own, master: true, help: t.u.svc.opts.AddressHelp}
 	if err := e.apply(); err != nil {
 		return Result{}, err
 	}
+	e.warnUnsent(t.l.schedules())
 	t.warnings = e.warnings
 	if err := t.occurs(cal); err != nil {
 		return Result{}, err
@@ -397,6 +398,7 @@ func (t *target) applyChange(cal *ical.Calendar, change *EventChange, how Edit) 
 	if err := e.apply(); err != nil {
 		return false, err
 	}
+	e.warnUnsent(t.l.schedules())
 	t.warnings = e.warnings
 	switch {
 	case how.Notify == nil && e.organizer == nil && silent(comp):

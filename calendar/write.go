@@ -53,6 +53,9 @@ func (e *edit) apply() error {
 			return err
 		}
 		e.warnDropped(dropped)
+		if sent := c.Recurrence.Value; sent != nil && !sent.sameRule(was) {
+			e.warnStart()
+		}
 	}
 	text := func(name string, o Opt[string]) {
 		if o.Set && o.Value == "" {
@@ -119,6 +122,41 @@ func (e *edit) warnDropped(ids []string) {
 	e.warnings = append(e.warnings, "the series has these occurrences no more, and what had been changed in them by themselves is gone: "+list)
 }
 
+// warnStart tells of a start that is no day of the rule: it is an occurrence all the same
+// (RFC 5545, section 3.8.5.3).
+func (e *edit) warnStart() {
+	start, err := e.comp.Time("DTSTART")
+	p := e.comp.Property("RRULE")
+	if err != nil || p == nil {
+		return
+	}
+	rule, err := p.Rule()
+	if err != nil {
+		return
+	}
+	day := start.Wall
+	last := day.AddDate(0, 0, 1-day.Day()).AddDate(0, 1, -1).Day()
+	fits := func(n int) bool { return n == day.Day() || n < 0 && last+n+1 == day.Day() }
+	named := func(w ical.WeekdayNum) bool { return w.Day == day.Weekday() }
+	if len(rule.ByDay) > 0 && !slices.ContainsFunc(rule.ByDay, named) ||
+		len(rule.ByMonthDay) > 0 && !slices.ContainsFunc(rule.ByMonthDay, fits) ||
+		len(rule.ByMonth) > 0 && !slices.Contains(rule.ByMonth, int(day.Month())) {
+		e.warnings = append(e.warnings, fmt.Sprintf("the start, %s, is no day of recurrenceRule; it is the first occurrence all the same. Send a start that is, if that was not meant", day.Format("Monday 2006-01-02")))
+	}
+}
+
+// warnUnsent tells that nobody is invited where the server does not do it.
+func (e *edit) warnUnsent(schedules bool) {
+	if schedules || len(e.change.Participants.Value) == 0 {
+		return
+	}
+	text := "this calendar server sends no invitations: the participants have to be told otherwise"
+	if e.comp.Property("ORGANIZER") == nil {
+		text += "; the event names no organizer, as the user's own mail address is not known. " + e.help
+	}
+	e.warnings = append(e.warnings, strings.TrimSpace(text))
+}
+
 // move changes the time, and with that of a series what was said about its occurrences.
 // A rule that is sent along names its days itself. One that is sent back as it was read
 // ends with the same occurrence, and a new one says nothing about the occurrences before.
@@ -157,6 +195,9 @@ func (e *edit) permitted() error {
 		return nil
 	}
 	text := fmt.Sprintf("This meeting is organized by %s. Only your own reminders, color, adhdCategory, focusPriority, energyLevel and relatedTasks can be changed in it; ask the organizer for anything else.", clip(organizerName(e.organizer), 100))
+	if e.change.Participants.Set {
+		text += " An invitation is answered in the user's own calendar program."
+	}
 	if len(e.own) == 0 {
 		text += " The calendar server does not say which mail addresses are the user's own, so that every organizer counts as somebody else. " + e.help
 	}
