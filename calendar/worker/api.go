@@ -12,7 +12,17 @@ import (
 const apiPrefix = "/api/"
 
 // errNoCalendar: no migration has made the class that the service keeps its copies in.
-var errNoCalendar = &refusal{status: http.StatusServiceUnavailable, text: "Calendar service not available"}
+var errNoCalendar = &refusal{status: http.StatusServiceUnavailable, text: "Calendar service not available: " +
+	"no migration has made the class " + calcache.ClassName}
+
+// MissingClass returns the class without which there is neither MCP nor /api/, if no
+// migration has made it, and else "".
+func (w *Worker) MissingClass() string {
+	if w.calendar == nil {
+		return calcache.ClassName
+	}
+	return ""
+}
 
 // openCalendar makes the calendar service, once for everything that asks it.
 func (w *Worker) openCalendar() {

@@ -37,6 +37,12 @@ func (q *running) isEnding() bool {
 	return q.ending != nil
 }
 
+func (q *running) count() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.n
+}
+
 // end lets nobody in any more. The channel is closed when nobody is inside.
 func (q *running) end() <-chan struct{} {
 	q.mu.Lock()
@@ -69,6 +75,9 @@ func (w *Worker) Drain(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 }
+
+// Running returns how many requests have not ended, but for those to /health.
+func (w *Worker) Running() int { return w.running.count() }
 
 // Close ends what the worker does by itself. It may be called without [Worker.Drain], and
 // more than once.

@@ -133,9 +133,15 @@ func TestNoCalendarService(t *testing.T) {
 	rt := durabletest.New(t, &durable.Options{Classes: BuiltIn(&link)}).Runtime
 	w := New(rt, &Options{Link: &link})
 	for _, path := range []string{"/api/calendars", "/mcp", "/sse", "/messages"} {
-		if rw := w.status("GET", path, "localhost"); rw.Code != 503 || strings.TrimSpace(rw.Body.String()) != `{"error":"Calendar service not available"}` {
-			t.Errorf("GET %s = %d %s, want 503 and the text of the server that this one replaces", path, rw.Code, rw.Body)
+		if rw := w.status("GET", path, "localhost"); rw.Code != 503 || strings.TrimSpace(rw.Body.String()) != `{"error":"Calendar service not available: no migration has made the class CalendarCache"}` {
+			t.Errorf("GET %s = %d %s, want 503, the text of the server that this one replaces, and why", path, rw.Code, rw.Body)
 		}
+	}
+	if got := w.MissingClass(); got != "CalendarCache" {
+		t.Errorf("MissingClass = %q, want CalendarCache", got)
+	}
+	if got := newBed(t, Options{}).MissingClass(); got != "" {
+		t.Errorf("MissingClass = %q where all are, want none", got)
 	}
 	if err := w.Close(); err != nil {
 		t.Error(err)

@@ -17,8 +17,37 @@ const localFolder = ".perdure"
 // serverFolder fills in the folder of a command that serves from where it was started.
 func (f *dataFlags) serverFolder() {
 	if f.Data == "" {
-		f.Data = localFolder
+		f.Data, f.byDefault = localFolder, true
 	}
+}
+
+// command returns the command line of another command on the same data. No store's password
+// is in it: in the place of an address that may hold one stands URL.
+func (f *dataFlags) command(words string) string {
+	data, store := f.Data, f.Store
+	if f.byDefault { // the other command finds it, too
+		data = ""
+	}
+	if isPostgres(store) && strings.ContainsAny(store, "@?#%") {
+		store = "URL"
+	}
+	for _, flag := range []struct{ name, value string }{{"data", data}, {"config", f.Config}, {"env", f.Env}, {"store", store}} {
+		if flag.value != "" {
+			words += " --" + flag.name + "=" + shellWord(flag.value)
+		}
+	}
+	return "perdure " + words
+}
+
+// shellWord quotes what a shell would not read as it is.
+func shellWord(text string) string {
+	plain := func(r rune) bool {
+		return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("/._-+,:@%", r)
+	}
+	if text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // clientFolder fills in the folder of a command that some other program starts, wherever

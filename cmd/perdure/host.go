@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -17,6 +19,7 @@ type host struct {
 	worker  *worker.Worker
 	control *controlServer
 	handler http.Handler // that of the control socket
+	cutOff  string       // what was not finished in time when it ended
 }
 
 // host starts one on a runtime, which is closed if it can't. release, if not nil, is called
@@ -32,6 +35,10 @@ func (cfg *config) host(ctx context.Context, rt *durable.Runtime, at place, log 
 			err = errors.Join(err, h.worker.Close(), rt.Close())
 		}
 	}()
+	if missing := h.worker.MissingClass(); missing != "" {
+		log.Warn(fmt.Sprintf("MCP and /api/ are not served: no migration has made the class %s; add one to the configuration, "+
+			"with a new tag and new_classes = [%q], and start perdure serve", missing, missing), "configuration", cfg.source)
+	}
 	if cfg.dav {
 		if err := h.worker.SeedMe(ctx); err != nil {
 			return nil, err
@@ -67,13 +74,18 @@ func lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
 // data is free for another process. between is called when nothing is running any more.
 func (h *host) close(ctx context.Context, log *slog.Logger, between func(ctx context.Context)) error {
 	broken := h.rt.Err()
-	cut := h.worker.Drain(ctx) != nil
+	if h.worker.Drain(ctx) != nil {
+		h.cutOff = "1 request"
+		if n := h.worker.Running(); n > 1 {
+			h.cutOff = fmt.Sprintf("%d requests", n)
+		}
+	}
 	err := h.control.close()
 	serr := h.rt.Shutdown(ctx)
 	if errors.Is(serr, context.DeadlineExceeded) {
-		cut, serr = true, nil
+		h.cutOff, serr = cmp.Or(h.cutOff, "objects' events"), nil
 	}
-	if cut {
+	if h.cutOff != "" {
 		log.Warn("requests that were still running have been cut off")
 	}
 	if between != nil {

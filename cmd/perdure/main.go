@@ -81,6 +81,8 @@ func run(args []string, env *environment) int {
 // usual returns what people try first as the parser knows it.
 func usual(args []string) []string {
 	switch {
+	case len(args) > 1 && args[0] == "help" && args[1] == "help":
+		return usual(args[1:])
 	case len(args) > 0 && args[0] == "help":
 		return append(slices.Clone(args[1:]), "--help")
 	case len(args) == 1 && args[0] == "--version":

@@ -13,6 +13,8 @@ func TestWhatPeopleTryFirst(t *testing.T) {
 		output string
 	}{
 		{"help", 0, "Usage: perdure <command>"},
+		{"help help", 0, "Usage: perdure <command>"},
+		{"help help serve", 0, "Usage: perdure serve"},
 		{"help serve", 0, "Usage: perdure serve"},
 		{"help users add", 0, "Usage: perdure users add <name>"},
 		{"help frob", 2, "unknown command frob (commands: serve, stdio, "},

@@ -28,6 +28,9 @@ type place struct {
 	databases []string // of PostgreSQL
 }
 
+// memoryStore is the --store of data that is gone when the process ends.
+const memoryStore = "memory:"
+
 // place finds out what --data and --store say.
 func (f *dataFlags) place() (place, error) {
 	if f.Store == "" {
@@ -36,7 +39,7 @@ func (f *dataFlags) place() (place, error) {
 	kind, rest, found := strings.Cut(f.Store, ":")
 	switch {
 	case !found:
-	case kind == "memory" && rest == "":
+	case f.Store == memoryStore:
 		return place{}, nil
 	case kind == "pebble" && rest != "":
 		return place{dir: rest, store: rest}, nil

@@ -83,7 +83,7 @@ func (c *serveCmd) Run(env *environment) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener) }()
-	greet(env.stdout, listener.Addr(), cfg, at)
+	c.greet(env.stdout, listener.Addr(), cfg, at, h.worker.MissingClass() == "")
 
 	select {
 	case err = <-served:
@@ -103,7 +103,12 @@ func (c *serveCmd) Run(env *environment) error {
 			srv.Close()
 		}
 	}))
-	return errors.Join(err, m.close(ctx))
+	err = errors.Join(err, m.close(ctx))
+	if h.cutOff != "" {
+		log = log.With("cutOff", h.cutOff)
+	}
+	log.Info("ended")
+	return err
 }
 
 func (c *serveCmd) openAlone(ctx context.Context, cfg *config, at place, log *slog.Logger) (*durable.Runtime, error) {
@@ -157,8 +162,8 @@ func boundLeftovers(h http.Handler) http.Handler {
 	})
 }
 
-// greet says what is served where, with a request to try.
-func greet(w io.Writer, addr net.Addr, cfg *config, at place) {
+// greet says what is served where, with a request to try. mcp is among it if it can be.
+func (c *serveCmd) greet(w io.Writer, addr net.Addr, cfg *config, at place, mcp bool) {
 	base := "http://" + addr.String()
 	auth := ""
 	if cfg.token != "" {
@@ -168,9 +173,15 @@ func greet(w io.Writer, addr net.Addr, cfg *config, at place) {
 	fmt.Fprintf(w, "  configuration  %s\n", cfg.source)
 	fmt.Fprintf(w, "  data           %s\n", at.where())
 	fmt.Fprintf(w, "  health         %s/health\n", base)
-	fmt.Fprintf(w, "  mcp            %s/mcp   (Streamable HTTP; for older clients %s/sse)\n", base, base)
+	if mcp {
+		fmt.Fprintf(w, "  mcp            %s/mcp   (Streamable HTTP; for older clients %s/sse)\n", base, base)
+	}
 	if cfg.dav {
-		fmt.Fprintf(w, "  calendars      %s/dav/   (CalDAV; user %s until there are others: perdure users add NAME)\n", base, accounts.Me)
+		others := "" // in memory no other command can add any
+		if c.Store != memoryStore {
+			others = " until there are others: " + c.command("users add NAME")
+		}
+		fmt.Fprintf(w, "  calendars      %s/dav/   (CalDAV; user %s%s)\n", base, accounts.Me, others)
 	}
 	if cfg.nextcloud != (accounts.Credential{}) {
 		fmt.Fprintf(w, "  nextcloud      %s\n", cfg.nextcloud)
@@ -182,9 +193,11 @@ func greet(w io.Writer, addr net.Addr, cfg *config, at place) {
 			example = name
 		}
 	}
-	if example != "" {
-		fmt.Fprintf(w, "Try: curl -X POST%s -d '{\"data\":{\"hello\":\"world\"}}' %s/objects/%s/demo/create\n", auth, base, example)
+	if example == "" {
+		fmt.Fprintf(w, "Try: curl %s/health\n", base)
+		return
 	}
+	fmt.Fprintf(w, "Try: curl -X POST%s -d '{\"data\":{\"hello\":\"world\"}}' %s/objects/%s/demo/create\n", auth, base, example)
 }
 
 func newLogger(format string, level slog.Level, w io.Writer) *slog.Logger {

@@ -388,3 +388,57 @@ func TestVariables(t *testing.T) {
 	check("from-dev-vars")
 	check("from environment", "SERVER_NAME=from environment")
 }
+
+// TestWithoutCalendarCache has a configuration that leaves out the class that MCP needs.
+func TestWithoutCalendarCache(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "wrangler.toml", "name = \"foreign\"\n")
+	p := start(t, dir, nil, "serve", "--addr", "127.0.0.1:0", "--store", "memory:")
+	const why = "no migration has made the class CalendarCache"
+	if code, body := p.do("POST", "/mcp", "{}"); code != 503 || !strings.HasSuffix(strings.TrimSpace(body), why+`"}`) {
+		t.Errorf("POST /mcp = %d %s, want 503 and why", code, body)
+	}
+	p.stop()
+	if out := p.stdout.String(); strings.Contains(out, "/mcp") || !strings.Contains(out, "\nTry: curl "+p.base+"/health\n") {
+		t.Errorf("the greeting is %s, want nothing of MCP, and something to try", out)
+	}
+	if log := p.stderr.String(); !strings.Contains(log, "level=WARN") || !strings.Contains(log, why) || !strings.Contains(log, `new_classes = [\"CalendarCache\"]`) || !strings.Contains(log, "wrangler.toml") {
+		t.Errorf("the log is %s, want what is missing and how to add it", log)
+	}
+	write(t, dir, "wrangler.toml", "name = \"foreign\"\n[[migrations]]\ntag = \"v1\"\nnew_classes = [\"CalendarCache\"]\n")
+	p = start(t, dir, nil, "serve", "--addr", "127.0.0.1:0", "--store", "memory:")
+	if code, body := p.do("GET", "/api/calendars", ""); code != 200 {
+		t.Errorf("GET /api/calendars with the class = %d %s", code, body)
+	}
+	p.stop()
+	if out := p.stdout.String(); !strings.Contains(out, "/mcp") || strings.Contains(p.stderr.String(), "CalendarCache") {
+		t.Errorf("with the class: %s %s, want MCP and no warning", out, p.stderr)
+	}
+}
+
+// TestEnded has the log end with a line that says whether all was finished.
+func TestEnded(t *testing.T) {
+	last := func(p *process) string {
+		lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+		return lines[len(lines)-1]
+	}
+	p := start(t, t.TempDir(), nil, "serve", "--addr", "127.0.0.1:0", "--store", "memory:")
+	p.stop()
+	if got := last(p); !strings.HasSuffix(got, "msg=ended") {
+		t.Errorf("the log ends with %q, want ended and no more", got)
+	}
+	p = start(t, t.TempDir(), nil, "serve", "--addr", "127.0.0.1:0", "--store", "memory:", "--grace", "1ms")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "PUT /objects/CALENDARS/a/calendars HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // of 100 Continue: the request runs
+		t.Fatal(err)
+	}
+	p.stop()
+	if got := last(p); !strings.HasSuffix(got, `msg=ended cutOff="1 request"`) {
+		t.Errorf("the log ends with %q, want what was cut off", got)
+	}
+}

@@ -77,3 +77,39 @@ func TestServerVariables(t *testing.T) {
 		t.Error("no debug log")
 	}
 }
+
+// TestCommandOnTheSameData names the data in a command that is proposed, and no password.
+func TestCommandOnTheSameData(t *testing.T) {
+	for want, flags := range map[string]dataFlags{
+		"":                 {},
+		" --data=.perdure": {Data: localFolder},
+		" --data='/my data' --config=a/wrangler.toml --env=x": {Data: "/my data", Config: "a/wrangler.toml", Env: "x"},
+		` --store='pebble:it'\''s'`:                           {Store: "pebble:it's"},
+		" --store=postgres://db/a,postgres://db/b":            {Store: "postgres://db/a,postgres://db/b"},
+		" --store=URL":          {Store: "postgres://u:s3cret@db/a"},
+		" --data=d --store=URL": {Data: "d", Store: "postgres://db/a?password=s3cret"},
+	} {
+		if got := flags.command("users add NAME"); got != "perdure users add NAME"+want {
+			t.Errorf("command on %+v = %s, want %s", flags, got, want)
+		}
+	}
+	var served dataFlags
+	served.serverFolder()
+	if got := served.command("users list"); got != "perdure users list" {
+		t.Errorf("command on what serve takes by itself = %s, want no flags", got)
+	}
+}
+
+func TestGreetingOfUsers(t *testing.T) {
+	dir := t.TempDir()
+	for store, want := range map[string]string{
+		memoryStore:   "(CalDAV; user me)\n",
+		"pebble:here": "(CalDAV; user me until there are others: perdure users add NAME --store=pebble:here)\n",
+	} {
+		p := start(t, dir, nil, "serve", "--addr", "127.0.0.1:0", "--store", store)
+		p.stop()
+		if out := p.stdout.String(); !strings.Contains(out, want) {
+			t.Errorf("serve --store %s greets with %s, want %q", store, out, want)
+		}
+	}
+}

@@ -238,7 +238,7 @@ func (c *usersRemoveCmd) Run(env *environment) error {
 		if c.Purge {
 			fmt.Fprintf(env.stdout, "User %s is removed, with all data.\n", u.Name)
 		} else {
-			fmt.Fprintf(env.stdout, "User %s is removed. The data is kept; to delete it: perdure users remove %s --purge\n", u.Name, u.ID)
+			fmt.Fprintf(env.stdout, "User %s is removed. The data is kept; to delete it: %s\n", u.Name, c.command("users remove "+u.ID+" --purge"))
 		}
 		return nil
 	})
