@@ -19,7 +19,18 @@ import (
 //
 // method must be a method expression of an exported method of the class's own
 // type; closures, functions, method values and interface methods are [ErrInvalidMethod].
-// An error that the method returns comes back as an [*Error] with Remote set.
+// An error that the method returns comes back as an [*Error] with Remote set. So does
+// [ErrArgumentTooLarge] or [ErrEncode] for a result: the method has run by then, and what
+// it wrote is kept. For the argument they come as they are, and nothing has happened.
+//
+// The deadline and the cancellation of ctx end the wait for the object's turn. The
+// constructor, if it is needed, and the method then run on this goroutine: Call returns
+// when they do, however long that takes, and when what was written is durable. So a
+// method that waits for something should heed its own context, which ends with ctx.
+// Limits.ShutTime does not shorten Call: it resets an object that keeps its gate shut for
+// so long, whose code can then change nothing more, and Call returns [ErrTimeLimit] once
+// that code has returned. If the object lives on another node, Call returns at the end of
+// ctx, and the method may still run there.
 func Call[T, In, Out any](ctx context.Context, s *Stub, method func(T, context.Context, In) (Out, error), in In) (Out, error) {
 	var out Out
 	name, err := checkMethod[T](s, reflect.ValueOf(method).Pointer())
@@ -51,7 +62,7 @@ func Call[T, In, Out any](ctx context.Context, s *Stub, method func(T, context.C
 	return result, nil
 }
 
-// Call0 is Call for a method without an argument.
+// Call0 is [Call] for a method without an argument.
 func Call0[T, Out any](ctx context.Context, s *Stub, method func(T, context.Context) (Out, error)) (Out, error) {
 	var out, result Out
 	name, err := checkMethod[T](s, reflect.ValueOf(method).Pointer())
@@ -77,7 +88,7 @@ func Call0[T, Out any](ctx context.Context, s *Stub, method func(T, context.Cont
 	return result, nil
 }
 
-// Exec is Call for a method that returns only an error.
+// Exec is [Call] for a method that returns only an error; all that is said of errors and waiting there holds here.
 func Exec[T, In any](ctx context.Context, s *Stub, method func(T, context.Context, In) error, in In) error {
 	name, err := checkMethod[T](s, reflect.ValueOf(method).Pointer())
 	if err != nil {

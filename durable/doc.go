@@ -46,7 +46,8 @@
 // (Remote), whether it is safe to try again (Retryable), whether that would help
 // (Overloaded), and whether the instance is gone (Reset). errors.Is finds the
 // sentinels of this package and those that a class registers. When the disk fails,
-// everything returns [ErrStoreBroken] until the store is opened again.
+// everything returns [ErrStoreBroken] until the store is opened again. Whoever asks by
+// HTTP sees a status; the reasons that it hides are in the log, see [Stub.ServeHTTP].
 //
 // # Many machines
 //

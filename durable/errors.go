@@ -56,7 +56,8 @@ var (
 	ErrDecode = errors.New("durable: value cannot be decoded")
 )
 
-// Errors that name a limit; they come wrapped in a [*LimitError].
+// Errors that name a limit; they come wrapped in a [*LimitError], which crosses to an
+// object's caller with them.
 var (
 	ErrKeyTooLarge      = errors.New("durable: key too large")
 	ErrValueTooLarge    = errors.New("durable: value too large")
@@ -64,13 +65,14 @@ var (
 	ErrTurnTooLarge     = errors.New("durable: too much written between two commit points")
 	ErrBodyTooLarge     = errors.New("durable: request body too large")
 	ErrAnswerTooLarge   = errors.New("durable: answer too large without Flush")
-	ErrArgumentTooLarge = errors.New("durable: argument or result too large")
+	ErrArgumentTooLarge = errors.New("durable: argument or result too large") // of a result: what the method wrote is kept, see Call
 	ErrQuotaExceeded    = errors.New("durable: storage quota of the namespace exceeded")
 	ErrCallTooDeep      = errors.New("durable: call chain too deep")
 )
 
-// Errors of the runtime. Except for ErrClosed and ErrStoreBroken they come
-// wrapped in an [*Error] that carries facts on retrying.
+// Errors of the runtime. They come wrapped in an [*Error] that carries facts on
+// retrying. Only ErrClosed and ErrStoreBroken also come without one, if no event had
+// begun; an event whose commit was lost with the store gets an [*Error] with Reset.
 var (
 	// ErrOverloaded: the object's queue is full, or the event waited in it too long. It did not run.
 	ErrOverloaded = errors.New("durable: object is overloaded")
@@ -81,7 +83,8 @@ var (
 	// ErrPanic: the event panicked. Its writes since the last commit point are lost, the object was reset.
 	ErrPanic = errors.New("durable: event panicked")
 
-	// ErrConstructor: the class's constructor failed.
+	// ErrConstructor: the class's constructor failed. The event did not run, and what the
+	// constructor wrote since its last commit point is lost. It is not Retryable: it would most likely fail again.
 	ErrConstructor = errors.New("durable: constructor failed")
 
 	// ErrTimeLimit: the gate was kept shut, or an alarm or background function ran, for too long.
@@ -124,13 +127,16 @@ func overLimit(err error, size, limit int) error {
 // Error is what a caller of an object gets when an event failed, wherever the
 // object lives. A user's error crosses as text and facts; errors.Is finds those
 // sentinels of package durable, package context and [ClassOptions].Errors that the
-// original error was.
+// original error was, errors.As its [*LimitError]. What is wrong before there is an
+// event comes as no Error: a method that can't be called, an argument that can't be passed.
 type Error struct {
 	Text string
 
-	// Remote says that the object's own code returned the error.
+	// Remote says that the error is that of the object's own code: it returned it, or
+	// a result that can't be passed on. Unless Reset is set too, what it wrote is kept.
 	Remote bool
-	// Retryable says that the event did not run, or left nothing behind: it is safe to send it again.
+	// Retryable says that the event is known not to have run, or to have left nothing
+	// behind, and may be sent again. Without it that may be so too, as with ErrConstructor.
 	Retryable bool
 	// Overloaded says that sending it again at once would make things worse.
 	Overloaded bool
@@ -168,11 +174,20 @@ func remote(err error, registered []error) error {
 	if errors.As(err, &inner) {
 		e.Overloaded = inner.Overloaded // not Retryable: this event may have left something behind
 	}
-	for _, list := range [2][]error{registered, crossing} {
-		for _, s := range list {
-			if errors.Is(err, s) {
-				e.is = append(e.is, s)
-			}
+	for _, s := range registered {
+		if errors.Is(err, s) {
+			e.is = append(e.is, s)
+		}
+	}
+	var lim *LimitError
+	errors.As(err, &lim)
+	for _, s := range crossing {
+		switch {
+		case !errors.Is(err, s):
+		case lim != nil && lim.Err == s:
+			e.is = append(e.is, &LimitError{Err: s, Limit: lim.Limit, Size: lim.Size}) // the object keeps its own
+		default:
+			e.is = append(e.is, s)
 		}
 	}
 	return e

@@ -140,7 +140,11 @@ func TestBrokenStoreFailsEverything(t *testing.T) {
 		rt.store.FailCommits(func(*store.Batch) error { return errors.New("disk gone") })
 		hold.Release()
 		for _, c := range waiting {
-			wantErr(t, "waiting", <-c, durable.ErrStoreBroken)
+			err := <-c
+			wantErr(t, "waiting", err, durable.ErrStoreBroken)
+			if e := factsOf(t, err); !e.Reset || e.Retryable {
+				t.Errorf("waiting: %+v, want Reset", e)
+			}
 		}
 		wantErr(t, "running event's read", <-inside, durable.ErrStoreBroken)
 		rt.store.FailCommits(nil)

@@ -37,6 +37,9 @@ func (*Typed) Long(_ context.Context, n int) (string, error) { return strings.Re
 func (*Typed) Bad(context.Context) (map[string]any, error) {
 	return map[string]any{"x": make(chan int)}, nil
 }
+func (t *Typed) LongKey(ctx context.Context) error {
+	return fmt.Errorf("typed: %w", t.st.Storage().Put(ctx, strings.Repeat("k", 3000), 1))
+}
 func (*Typed) Panic(context.Context) error { panic("no") }
 func (*Typed) Now(ctx context.Context) (time.Duration, error) {
 	d, _ := ctx.Deadline()
@@ -89,8 +92,15 @@ func TestCallsOfAnotherNodesObjects(t *testing.T) {
 				t.Errorf("Fail from %s: %+v", from, e)
 			}
 			_, err = durable.Call(ctx, s, (*Typed).Long, 2000)
-			if e := factsOf(t, err); !e.Remote || !errors.Is(err, durable.ErrArgumentTooLarge) {
-				t.Errorf("Long from %s: %+v", from, e)
+			var lim *durable.LimitError
+			if e := factsOf(t, err); !e.Remote || !errors.Is(err, durable.ErrArgumentTooLarge) || !errors.As(err, &lim) || lim.Limit != 1000 || lim.Size < 2000 {
+				t.Errorf("Long from %s: %+v, limit %+v", from, e, lim)
+			}
+			err = durable.Exec0(ctx, s, (*Typed).LongKey)
+			lim = nil
+			if e := factsOf(t, err); !e.Remote || e.Text != "typed: durable: key too large: 3000, limit 2048" || !errors.Is(err, durable.ErrKeyTooLarge) ||
+				!errors.As(err, &lim) || *lim != (durable.LimitError{Err: durable.ErrKeyTooLarge, Limit: 2048, Size: 3000}) {
+				t.Errorf("LongKey from %s: %+v, limit %+v", from, e, lim)
 			}
 			_, err = durable.Call0(ctx, s, (*Typed).Bad)
 			wantErr(t, "Bad from "+from, err, durable.ErrEncode)

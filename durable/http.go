@@ -21,7 +21,9 @@ import (
 // limit, 507 over the quota, 501 without a handler, 508 for a chain of calls that
 // would wait for itself, 504 after the caller's deadline, 500 for everything else. With
 // a [Placement] 503 also says that the object moved or its node could not be reached and
-// nothing happened, and 502 that the event may have run.
+// nothing happened, and 502 that the event may have run. Bodies name limits, and give no
+// other reason: why a constructor failed, that a time limit was exceeded, or an answer its
+// limit, goes to Options.Logger.
 func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &struct {
 		response
@@ -43,6 +45,9 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		return
+	}
+	if isUntold(err) {
+		s.n.rt.log.Error("request failed", "object", s.label(), "error", err)
 	}
 	if !out.begun {
 		writeError(w, err)
@@ -80,12 +85,22 @@ func errorStatus(err error) (code int, retryAfter string) {
 	return http.StatusInternalServerError, ""
 }
 
+// isUntold reports whether err is a failure that its caller sees as a bare status, or as an
+// answer that breaks off, and that nothing else has logged.
+func isUntold(err error) bool {
+	return errors.Is(err, ErrConstructor) || errors.Is(err, ErrTimeLimit) || errors.Is(err, ErrAnswerTooLarge)
+}
+
 func writeError(w http.ResponseWriter, err error) {
 	code, retry := errorStatus(err)
 	text := http.StatusText(code)
 	var lim *LimitError
-	if code == http.StatusRequestEntityTooLarge && errors.As(err, &lim) {
+	switch {
+	case !errors.As(err, &lim) || errors.Is(err, ErrConstructor):
+	case code == http.StatusRequestEntityTooLarge:
 		text = fmt.Sprintf("%s: at least %d bytes, limit %d", text, lim.Size, lim.Limit)
+	case lim.Err == ErrAnswerTooLarge:
+		text = fmt.Sprintf("%s: the answer is over the limit of %d bytes", text, lim.Limit)
 	}
 	if retry != "" {
 		w.Header().Set("Retry-After", retry)

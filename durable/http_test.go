@@ -158,8 +158,12 @@ func TestAnswerLimit(t *testing.T) {
 		_, err := w.Write([]byte("x"))
 		wantErr(t, "Write", err, durable.ErrAnswerTooLarge)
 	}))
-	if w.Code != 500 || strings.Contains(w.Body.String(), "0123") {
-		t.Errorf("status %d, body %q, want 500 and nothing of the answer", w.Code, w.Body)
+	if want := "Internal Server Error: the answer is over the limit of 10 bytes\n"; w.Code != 500 || w.Body.String() != want {
+		t.Errorf("status %d, body %q, want 500, %q and nothing of the answer", w.Code, w.Body, want)
+	}
+	const line = `msg="request failed" object="Obj \"a\"" error="durable: answer too large without Flush: 11, limit 10"`
+	if n := rt.log.count(line); n != 1 {
+		t.Errorf("%d lines %s, want 1: a handler may ignore what Write returns", n, line)
 	}
 	w = serve(a, request(t, "GET", nil, func(w http.ResponseWriter, _ *http.Request, o *Obj) {
 		for range 5 {
@@ -170,6 +174,60 @@ func TestAnswerLimit(t *testing.T) {
 	if w.Code != 200 || w.Body.Len() != 50 {
 		t.Errorf("flushed: status %d, %d bytes, want 200, 50", w.Code, w.Body.Len())
 	}
+	serve(a, request(t, "GET", nil, func(w http.ResponseWriter, _ *http.Request, o *Obj) {
+		w.Write([]byte("0123456789"))
+		w.(http.Flusher).Flush()
+		w.Write([]byte("0123456789x"))
+	}))
+	if n := rt.log.count("request failed"); n != 2 {
+		t.Errorf("%d lines on failed requests, want 2: an answer that breaks off is one too", n)
+	}
+}
+
+// A caller over HTTP sees a status, so the reason is in the log; other callers have it in their error.
+func TestUntoldFailuresAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := true
+		rt := open(t, &hooks{start: func(context.Context, *Obj) error {
+			if fails {
+				return errBoom
+			}
+			return nil
+		}}, nil)
+		a := rt.obj("a")
+		secret := func(fn func(w http.ResponseWriter, r *http.Request, o *Obj)) *http.Request {
+			r := request(t, "POST", strings.NewReader("secret"), fn)
+			r.URL.RawQuery = "q=secret"
+			r.Header.Set("Authorization", "secret")
+			return r
+		}
+		wantErr(t, "call", do(t.Context(), a, nil), durable.ErrConstructor)
+		_, err := a.RoundTrip(secret(nil))
+		wantErr(t, "RoundTrip", err, durable.ErrConstructor)
+		if n := rt.log.count("request failed"); n != 0 {
+			t.Errorf("%d lines on failures that their callers were told", n)
+		}
+		if w := serve(a, secret(nil)); w.Code != 500 || w.Body.String() != "Internal Server Error\n" {
+			t.Errorf("constructor: status %d, body %q, want 500 without the reason", w.Code, w.Body)
+		}
+		if line := `msg="request failed" object="Obj \"a\"" error="durable: constructor failed: boom"`; rt.log.count(line) != 1 {
+			t.Errorf("the log lacks %s", line)
+		}
+		fails = false
+		w := serve(a, secret(func(_ http.ResponseWriter, r *http.Request, o *Obj) {
+			o.st.BlockConcurrencyWhile(r.Context(), func(ctx context.Context) error { <-ctx.Done(); return nil })
+		}))
+		if line := `error="durable: time limit exceeded: the gate was kept shut for 30s"`; w.Code != 500 || rt.log.count(line) != 1 {
+			t.Errorf("time limit: status %d, want 500 and in the log %s", w.Code, line)
+		}
+		serve(a, secret(func(http.ResponseWriter, *http.Request, *Obj) { panic("oh") }))
+		if n := rt.log.count("request failed"); n != 2 {
+			t.Errorf("%d lines on failed requests, want 2: a panic has its own", n)
+		}
+		if rt.log.has("secret") {
+			t.Error("the log has something of a request")
+		}
+	})
 }
 
 func TestStreamedBodyOpensTheGate(t *testing.T) {

@@ -323,10 +323,44 @@ func TestLimits(t *testing.T) {
 	if _, err := durable.Call(t.Context(), rt.obj("a"), (*Obj).Grow, 11); !errors.Is(err, durable.ErrArgumentTooLarge) {
 		t.Errorf("result: %v, want ErrArgumentTooLarge", err)
 	}
+	must(t, t.Context(), rt.obj("a"), func(ctx context.Context, o *Obj) error {
+		if n := o.get(ctx, "grown"); n != 11 {
+			t.Errorf("grown = %d, want 11: a result that is too large takes nothing back", n)
+		}
+		return nil
+	})
+}
+
+func TestNilNamespace(t *testing.T) {
+	rt := open(t, nil, nil)
+	n := rt.Namespace("Nobody")
+	if n != nil {
+		t.Fatalf("Namespace of an unknown name = %v, want nil", n)
+	}
+	for what, use := range map[string]func(){
+		"Named":      func() { n.Named("x") },
+		"IDFromName": func() { n.IDFromName("x") },
+		"NewID":      func() { n.NewID() },
+		"ParseID":    func() { n.ParseID("x") },
+		"Get":        func() { n.Get(durable.ID{}) },
+		"Objects":    func() { n.Objects(t.Context(), durable.ID{}) },
+		"Names":      func() { n.Names(t.Context(), "", nil) },
+	} {
+		func() {
+			defer func() {
+				if text, _ := recover().(string); !strings.Contains(text, "Namespace is nil") {
+					t.Errorf("%s panicked with %q, want a text that says what is nil", what, text)
+				}
+			}()
+			use()
+		}()
+	}
 }
 
 func (o *Obj) Echo(_ context.Context, s string) (string, error) { return s, nil }
-func (o *Obj) Grow(_ context.Context, n int) (string, error)    { return strings.Repeat("x", n), nil }
+func (o *Obj) Grow(ctx context.Context, n int) (string, error) {
+	return strings.Repeat("x", n), o.put(ctx, "grown", n)
+}
 
 func TestForeignIDs(t *testing.T) {
 	rt := open(t, nil, &durable.Options{Classes: []durable.Class{class("Other", nil)}})

@@ -21,7 +21,7 @@ type ObjectInfo struct {
 // one after the given id on; the zero ID begins at the first. Objects appear with
 // their first write and leave with DeleteAll; what is not durable yet is not shown.
 func (n *Namespace) Objects(ctx context.Context, after ID) iter.Seq2[ObjectInfo, error] {
-	rt := n.n.rt
+	rt := n.known().rt
 	return func(yield func(ObjectInfo, error) bool) {
 		if err := rt.broken(); err != nil {
 			yield(ObjectInfo{}, err)
@@ -44,7 +44,7 @@ func (n *Namespace) Objects(ctx context.Context, after ID) iter.Seq2[ObjectInfo,
 // begins with prefix, in the order of bytes, from the one after the given name on,
 // if that is not nil. Of the information only ID and Name are filled in.
 func (n *Namespace) Names(ctx context.Context, prefix string, after *string) iter.Seq2[ObjectInfo, error] {
-	rt := n.n.rt
+	rt := n.known().rt
 	return func(yield func(ObjectInfo, error) bool) {
 		if err := rt.broken(); err != nil {
 			yield(ObjectInfo{}, err)

@@ -34,7 +34,8 @@ type Options struct {
 	Limits Limits
 
 	// Logger receives what no caller can be told: dropped alarms, failed background
-	// functions, panics. Nil discards.
+	// functions, panics, and why a request got a status that says no more than that it
+	// failed. Nil discards.
 	Logger *slog.Logger
 }
 

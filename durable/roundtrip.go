@@ -10,8 +10,9 @@ import (
 
 // RoundTrip sends the request to the object and returns its answer, so that a
 // Stub can be the Transport of an [http.Client]; host and scheme of the URL do not
-// matter. The event runs on a goroutine of the runtime. Failures of the runtime are
-// errors, not statuses. Used inside an event, reading a streamed body opens the gate.
+// matter. The event runs on a goroutine of the runtime; at the end of the request's
+// context RoundTrip returns that context's error, though the event may still run. Failures
+// of the runtime are errors, not statuses. Used inside an event, reading a streamed body opens the gate.
 func (s *Stub) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
 	if s.from == nil && ctx.Value(eventKey{}) == nil {

@@ -63,7 +63,11 @@ func (s *Storage) checkKeys(keys ...string) error {
 
 // Get reads the value of key into v, a pointer, and reports whether there is one.
 // It sets what v points to to zero first if there is one, and leaves it alone if not.
+// If v is no pointer, or a nil one, that is [ErrDecode] whether there is a value or not.
 func (s *Storage) Get(ctx context.Context, key string, v any) (found bool, err error) {
+	if err := checkTarget(v); err != nil {
+		return false, fmt.Errorf("get %q: %w", key, err)
+	}
 	data, err := s.get(ctx, key)
 	if err != nil || data == nil {
 		return false, err

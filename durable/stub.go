@@ -7,34 +7,44 @@ import (
 	"sync/atomic"
 )
 
-// A Namespace is the objects of one class. It may be used by any goroutine.
+// A Namespace is the objects of one class. It may be used by any goroutine. The
+// methods of a nil one, which is what an unknown name gets, panic.
 type Namespace struct {
 	n    *namespace
 	from *object // the object that it was given to, nil outside
 }
 
+func (n *Namespace) known() *namespace {
+	if n == nil {
+		panic("durable: the Namespace is nil: the runtime has no class and no binding of the name that it was asked for by")
+	}
+	return n.n
+}
+
 // Named returns the stub of the object with that name. Nothing is made or
 // touched before it is used. Names are arbitrary; the empty one is a name too.
 func (n *Namespace) Named(name string) *Stub {
-	return &Stub{n: n.n, from: n.from, id: n.n.ids.fromName(name), name: name, named: true}
+	ns := n.known()
+	return &Stub{n: ns, from: n.from, id: ns.ids.fromName(name), name: name, named: true}
 }
 
 // IDFromName returns the id of the object with that name.
-func (n *Namespace) IDFromName(name string) ID { return n.n.ids.fromName(name) }
+func (n *Namespace) IDFromName(name string) ID { return n.known().ids.fromName(name) }
 
 // NewID returns the id of a new object without a name.
-func (n *Namespace) NewID() ID { return n.n.ids.random() }
+func (n *Namespace) NewID() ID { return n.known().ids.random() }
 
 // ParseID reads what [ID.String] returns, in either case. It returns
 // [ErrInvalidID] for other text and for ids of other namespaces.
-func (n *Namespace) ParseID(text string) (ID, error) { return n.n.ids.parse(text) }
+func (n *Namespace) ParseID(text string) (ID, error) { return n.known().ids.parse(text) }
 
 // Get returns the stub of the object with that id. It returns [ErrInvalidID] for an id of another namespace.
 func (n *Namespace) Get(id ID) (*Stub, error) {
-	if id.ns != n.n.number {
-		return nil, fmt.Errorf("%w: it belongs to another namespace than %s", ErrInvalidID, n.n.class.name)
+	ns := n.known()
+	if id.ns != ns.number {
+		return nil, fmt.Errorf("%w: it belongs to another namespace than %s", ErrInvalidID, ns.class.name)
 	}
-	return &Stub{n: n.n, from: n.from, id: id}, nil
+	return &Stub{n: ns, from: n.from, id: id}, nil
 }
 
 // A Stub is the way to one object: an [http.Handler], an [http.RoundTripper], and

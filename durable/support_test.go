@@ -169,6 +169,12 @@ func (b *logBuffer) has(text string) bool {
 	return strings.Contains(b.buf.String(), text)
 }
 
+func (b *logBuffer) count(text string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.buf.String(), text)
+}
+
 // wantErr fails unless err is target.
 func wantErr(t testing.TB, what string, err, target error) {
 	t.Helper()

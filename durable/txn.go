@@ -21,6 +21,7 @@ type Txn struct {
 // error or calls [Txn.Rollback], they are taken back. What is kept joins the
 // turn: Transaction is no commit point. It nests, each level with its own fate
 // within that of the outer one. The gate stays shut, for at most Limits.ShutTime (30 s).
+// Transaction returns what fn returned: nil also after a Rollback, if fn then returns nil.
 //
 // Stub calls, Await, Flush, Sync and DeleteAll return [ErrInTransaction] inside,
 // and once it is rolled back storage returns [ErrRolledBack] until fn returns.
@@ -75,8 +76,9 @@ func (tx *Txn) end(keep bool) error {
 	return nil
 }
 
-// Rollback takes back what the transaction has written so far. It returns
-// [ErrTransactionDone] after the end.
+// Rollback takes back what the transaction has written so far. It is no error of the
+// transaction: fn says by what it returns whether the caller of [Storage.Transaction]
+// hears of it. Rollback returns [ErrTransactionDone] after the end.
 func (tx *Txn) Rollback() error {
 	o := tx.ev.obj
 	o.mu.Lock()

@@ -114,6 +114,17 @@ func decode(data []byte, v any) error {
 	return nil
 }
 
+// checkTarget reports why nothing can be read into v.
+func checkTarget(v any) error {
+	switch p := reflect.ValueOf(v); {
+	case p.Kind() != reflect.Pointer:
+		return fmt.Errorf("%w: into %T, which is no pointer", ErrDecode, v)
+	case p.IsNil():
+		return fmt.Errorf("%w: into a nil %T", ErrDecode, v)
+	}
+	return nil
+}
+
 // isPlain reports whether values of type t are numbers or booleans without
 // methods of their own: assigning one is as good as encoding and decoding it.
 func isPlain(t reflect.Type) bool {

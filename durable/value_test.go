@@ -409,6 +409,10 @@ func TestDecodeErrors(t *testing.T) {
 		wantErr(t, "Get into no pointer", err, durable.ErrDecode)
 		_, err = st.Get(ctx, "s", nil)
 		wantErr(t, "Get into nil", err, durable.ErrDecode)
+		_, err = st.Get(ctx, "none", 5)
+		wantErr(t, "Get of no value into no pointer", err, durable.ErrDecode)
+		_, err = st.Get(ctx, "none", (*int)(nil))
+		wantErr(t, "Get of no value into a nil pointer", err, durable.ErrDecode)
 		for _, raw := range []string{"", "x", "\x02\x00", "\x01"} {
 			st.PutRaw(ctx, "raw", []byte(raw))
 			var v any
