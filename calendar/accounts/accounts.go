@@ -142,17 +142,24 @@ func (a *Accounts) FindByToken(ctx context.Context, token string) (User, error) 
 // and everything else of his stay until [Accounts.Erase]. A user who was removed before
 // is removed again, in case that broke off. Errors: ErrNoUser, ErrAmbiguous.
 func (a *Accounts) Remove(ctx context.Context, nameOrID string) (User, error) {
+	u, _, err := a.RemoveTaking(ctx, nameOrID)
+	return u, err
+}
+
+// RemoveTaking is [Accounts.Remove], and returns the credential that it forgot.
+func (a *Accounts) RemoveTaking(ctx context.Context, nameOrID string) (User, Former, error) {
 	if len(nameOrID) > MaxName {
-		return User{}, ErrNoUser
+		return User{}, Former{}, ErrNoUser
 	}
 	u, err := durable.Call(ctx, a.all, (*users).Leave, nameOrID)
 	if err != nil {
-		return User{}, err
+		return User{}, Former{}, err
 	}
-	if err := durable.Exec0(ctx, a.user(u.ID), (*user).Revoke); err != nil {
-		return u, fmt.Errorf("remove user: %w", err)
+	sealed, err := durable.Call0(ctx, a.user(u.ID), (*user).Revoke)
+	if err != nil {
+		return u, Former{}, fmt.Errorf("remove user: %w", err)
 	}
-	return u, nil
+	return u, a.former(u.ID, sealed), nil
 }
 
 // Erase deletes what is left of a removed user here; what others keep of his has to be

@@ -34,20 +34,43 @@ const credentialPurpose = "calendar server"
 // SetCredential seals a credential into a user's object, in place of the one before.
 // It is durable when SetCredential returns. Errors: ErrNoUser, ErrInvalid, ErrKey.
 func (a *Accounts) SetCredential(ctx context.Context, id string, c Credential) error {
+	_, err := a.ReplaceCredential(ctx, id, c)
+	return err
+}
+
+// Former is a credential that was kept until now. Its Credential is zero if there was none.
+type Former struct {
+	Credential
+	Err error // ErrKey, of one that nobody can read
+}
+
+// ReplaceCredential is [Accounts.SetCredential], and returns the one before, to one caller of several.
+func (a *Accounts) ReplaceCredential(ctx context.Context, id string, c Credential) (Former, error) {
 	for _, field := range []struct{ name, value string }{{"server", c.Server}, {"user name", c.Username}, {"password", c.Password}} {
 		if field.value == "" || len(field.value) > maxCredential {
-			return fmt.Errorf("%w credential: the %s has %d bytes, it must have 1 to %d", ErrInvalid, field.name, len(field.value), maxCredential)
+			return Former{}, fmt.Errorf("%w credential: the %s has %d bytes, it must have 1 to %d", ErrInvalid, field.name, len(field.value), maxCredential)
 		}
 	}
 	plain, err := json.Marshal([]string{c.Server, c.Username, c.Password})
 	if err != nil {
-		return fmt.Errorf("save credential: %w", err)
+		return Former{}, fmt.Errorf("save credential: %w", err)
 	}
 	sealed, err := a.key.seal(credentialPurpose, id, plain)
 	if err != nil {
-		return fmt.Errorf("save credential: %w", err)
+		return Former{}, fmt.Errorf("save credential: %w", err)
 	}
-	return durable.Exec(ctx, a.user(id), (*user).SetCredential, sealed)
+	before, err := durable.Call(ctx, a.user(id), (*user).ReplaceCredential, sealed)
+	if err != nil {
+		return Former{}, err
+	}
+	return a.former(id, before), nil
+}
+
+func (a *Accounts) former(id string, sealed []byte) (was Former) {
+	if len(sealed) > 0 {
+		was.Credential, was.Err = a.unseal(id, sealed)
+	}
+	return was
 }
 
 // Proof returns what tells a user's credential from another one, and tells nothing of it to

@@ -59,21 +59,24 @@ func (u *user) Verify(ctx context.Context, hash []byte) (bool, error) {
 	return len(rec.Hash) > 0 && subtle.ConstantTimeCompare(rec.Hash, hash) == 1, nil
 }
 
-// Revoke takes away what the user could log in with, here and elsewhere. A user who
-// does not exist has nothing.
-func (u *user) Revoke(ctx context.Context) error {
+// Revoke takes away what the user could log in with, here and elsewhere, and returns the
+// sealed credential of elsewhere, nil if there was none. A user who does not exist has nothing.
+func (u *user) Revoke(ctx context.Context) (sealed []byte, err error) {
 	rec, found, err := u.record(ctx)
 	if err != nil || !found {
-		return err
+		return nil, err
 	}
 	rec.Hash, rec.Removed = nil, true
 	if err := u.put(ctx, "revoke user", userKey, rec); err != nil {
-		return err
+		return nil, err
+	}
+	if sealed, err = u.former(ctx); err != nil {
+		return nil, err
 	}
 	if _, err := u.st.Storage().Delete(ctx, credentialKey); err != nil {
-		return fmt.Errorf("revoke user: %w", err)
+		return nil, fmt.Errorf("revoke user: %w", err)
 	}
-	return nil
+	return sealed, nil
 }
 
 // Erase deletes everything.
@@ -93,6 +96,23 @@ func (u *user) SetCredential(ctx context.Context, sealed []byte) error {
 		return fmt.Errorf("save credential: %w", err)
 	}
 	return nil
+}
+
+// ReplaceCredential is SetCredential, and returns the one before; nil if there was none.
+func (u *user) ReplaceCredential(ctx context.Context, sealed []byte) (before []byte, err error) {
+	if before, err = u.former(ctx); err != nil {
+		return nil, err
+	}
+	return before, u.SetCredential(ctx, sealed)
+}
+
+// former returns the sealed credential, nil if there is none.
+func (u *user) former(ctx context.Context) ([]byte, error) {
+	sealed, _, err := u.st.Storage().GetRaw(ctx, credentialKey)
+	if err != nil {
+		return nil, fmt.Errorf("load credential: %w", err)
+	}
+	return sealed, nil
 }
 
 // Credential returns the sealed credential, or ErrNoCredential.

@@ -20,6 +20,7 @@ type ControlUser struct {
 	Added   time.Time `json:"added,omitzero"`
 	Removed time.Time `json:"removed,omitzero"` // of one whose data is still here
 	Token   string    `json:"token,omitempty"`  // in the answer to adding one, and never again
+	Left    string    `json:"left,omitempty"`   // why a password that is no longer kept may still be valid at its server
 }
 
 // ControlPage is how many users a list holds at most. A shorter one is the last.
@@ -185,8 +186,10 @@ func (w *Worker) deleteUser(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := w.removeUser(r.Context(), r.PathValue("name"), purge)
-	return shown([]accounts.User{u})[0], err
+	u, left, err := w.removeUser(r.Context(), r.PathValue("name"), purge)
+	out := shown([]accounts.User{u})[0]
+	out.Left = left
+	return out, err
 }
 
 func (w *Worker) showSettings(r *http.Request) (any, error) {

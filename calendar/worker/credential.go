@@ -84,11 +84,16 @@ func (w *Worker) setCredential(r *http.Request) (any, error) {
 		return nil, err
 	}
 	c := accounts.Credential{Server: body.Server, Username: body.Username, Password: body.Password}
-	if err := w.accounts.SetCredential(r.Context(), u.ID, c); err != nil {
+	was, err := w.accounts.ReplaceCredential(r.Context(), u.ID, c)
+	if err != nil {
 		return nil, err
 	}
 	w.credentialChanged(u.ID)
-	return shown([]accounts.User{u})[0], nil
+	out := shown([]accounts.User{u})[0]
+	if was.Password != c.Password {
+		out.Left = w.giveBackFormer(r.Context(), was, body.InsecureHTTP)
+	}
+	return out, nil
 }
 
 // deleteCredential makes the user's calendars those kept here, and the password void. The
@@ -142,6 +147,18 @@ func (w *Worker) giveBack(ctx context.Context, c accounts.Credential, insecure b
 		return nil
 	}
 	return err
+}
+
+// giveBackFormer makes a password void that is no longer kept, and says why it may still be valid.
+func (w *Worker) giveBackFormer(ctx context.Context, was accounts.Former, insecure bool) (left string) {
+	err := was.Err
+	if err == nil && was.Credential != (accounts.Credential{}) {
+		err = w.giveBack(context.WithoutCancel(ctx), was.Credential, insecure)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // credentialChanged says that a user has other calendars from now on. Other processes find

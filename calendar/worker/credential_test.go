@@ -2,10 +2,12 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,4 +141,84 @@ func TestLogoutOfVariables(t *testing.T) {
 		t.Errorf("DELETE = %d %s, want the login's server", code, text)
 	}
 	see()
+}
+
+// TestFormerPasswords has passwords given back that a login replaces, or that a removed user had.
+func TestFormerPasswords(t *testing.T) {
+	var asked []string
+	var b *bed
+	id, status := accounts.Me, http.StatusOK
+	nc := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		asked = append(asked, fmt.Sprint(r.Method, " ", r.URL.Path, " ", user, " ", password))
+		if c, err := b.accounts.Credential(r.Context(), id); err == nil && c.Password == password {
+			t.Error("the password is made void while it may still be used")
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, `{"ocs":{"meta":{"status":"ok","statuscode":200},"data":[]}}`)
+	}))
+	defer nc.Close()
+	b = newBed(t, Options{})
+	check := func(code int, text, left string, want ...string) {
+		t.Helper()
+		if code != 200 || strings.Contains(text, `"left"`) != (left != "") || !strings.Contains(text, left) || strings.Contains(text, "p4ss") {
+			t.Errorf("%d %s, want 200 and left over because of %q", code, text, left)
+		}
+		for i, password := range want {
+			want[i] = "DELETE /cloud/ocs/v2.php/core/apppassword ann@nc " + password
+		}
+		if !slices.Equal(asked, want) {
+			t.Errorf("the Nextcloud was asked %q, want %q", asked, want)
+		}
+		asked = nil
+	}
+	login := func(password string) (int, string) {
+		return b.control("PUT", "/users/"+id+"/credential", fmt.Sprintf(`{"server":%q,"username":"ann@nc","password":%q}`, nc.URL+"/cloud", password))
+	}
+	code, text := login("p4ss1")
+	check(code, text, "")
+	code, text = login("p4ss1")
+	check(code, text, "")
+	code, text = login("p4ss2")
+	check(code, text, "", "p4ss1")
+	status = http.StatusInternalServerError
+	code, text = login("p4ss3")
+	check(code, text, "500", "p4ss2")
+	if c, err := b.accounts.Credential(t.Context(), id); err != nil || c.Password != "p4ss3" {
+		t.Errorf("Credential = %v, %v, want the last", c, err)
+	}
+
+	status = http.StatusOK
+	for _, purge := range []string{"", "?purge=true"} {
+		_, text = b.control("POST", "/users", `{"name":"ann"}`)
+		var ann ControlUser
+		if err := json.Unmarshal([]byte(text), &ann); err != nil {
+			t.Fatal(err)
+		}
+		id = ann.ID
+		code, text = login("p4ss4")
+		check(code, text, "")
+		code, text = b.control("DELETE", "/users/ann"+purge, "")
+		check(code, text, "", "p4ss4")
+	}
+	if code, text = b.control("DELETE", "/users/ann?purge=true", ""); code != 200 {
+		t.Errorf("DELETE of a removed user = %d %s", code, text)
+	}
+	check(code, text, "")
+	b.control("POST", "/users", `{"name":"ann"}`)
+	id = "ann"
+	login("p4ss5")
+	status = http.StatusInternalServerError
+	code, text = b.control("DELETE", "/users/ann", "")
+	check(code, text, "500", "p4ss5")
+	if any, err := b.accounts.Any(t.Context()); any || err != nil {
+		t.Errorf("Any = %t, %v: the user is not removed", any, err)
+	}
+
+	// The key is not the one that it was sealed under.
+	b.opts.Key = accounts.MemoryKey()
+	b.crash()
+	id = accounts.Me
+	code, text = login("p4ss6")
+	check(code, text, "key")
 }

@@ -17,21 +17,25 @@ import (
 //
 //  1. Access ends first. No data is deleted while a request of the user may still write.
 //  2. Accounts forget the user last: until then he can be named.
-func (w *Worker) removeUser(ctx context.Context, nameOrID string, purge bool) (accounts.User, error) {
-	u, err := w.accounts.Remove(ctx, nameOrID)
+//
+// left says why a password of the user elsewhere may still be valid there.
+func (w *Worker) removeUser(ctx context.Context, nameOrID string, purge bool) (u accounts.User, left string, err error) {
+	u, was, err := w.accounts.RemoveTaking(ctx, nameOrID)
 	if err != nil {
-		return u, err
+		return u, "", err
 	}
-	if err := w.expel(ctx, u.ID); err != nil {
-		return u, fmt.Errorf("wait for the user's requests: %w", err)
+	err = w.expel(ctx, u.ID)
+	left = w.giveBackFormer(ctx, was, false) // whatever else fails: there is no second copy
+	if err != nil {
+		return u, left, fmt.Errorf("wait for the user's requests: %w", err)
 	}
 	if !purge {
-		return u, nil
+		return u, left, nil
 	}
 	if err := w.purge(ctx, u); err != nil {
-		return u, fmt.Errorf("purge user %s: %w", u.ID, err)
+		return u, left, fmt.Errorf("purge user %s: %w", u.ID, err)
 	}
-	return u, nil
+	return u, left, nil
 }
 
 // Expel ends the requests that run in this process on behalf of a user who has been

@@ -77,12 +77,14 @@ func (c *loginCmd) keep(env *environment, grant nextcloud.Grant) error {
 	uninterrupted := *env
 	uninterrupted.ctx = context.WithoutCancel(env.ctx)
 	return c.withControl(&uninterrupted, func(ctx context.Context, control *controlClient) error {
+		var u worker.ControlUser
 		in := worker.ControlCredential{
 			Server: grant.Server, Username: grant.Credential.Username, Password: grant.Credential.Password, InsecureHTTP: c.InsecureHTTP,
 		}
-		if err := control.call(ctx, http.MethodPut, credentialPath(c.User), in, new(worker.ControlUser)); err != nil {
+		if err := control.call(ctx, http.MethodPut, credentialPath(c.User), in, &u); err != nil {
 			return fmt.Errorf("login: keep the password of user %q: %w", c.User, err)
 		}
+		tellLeft(env, "app password of the login before", u.Left)
 		return nil
 	})
 }

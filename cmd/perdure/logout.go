@@ -38,11 +38,16 @@ func (c *logoutCmd) Run(env *environment) error {
 		} else {
 			fmt.Fprintf(env.stdout, "User %s is logged out of %s, as %s.\n", c.User, was.Server, was.Username)
 		}
-		if was.Left != "" {
-			fmt.Fprintf(env.stderr, "The Nextcloud was not told that the app password is void: remove it in its security settings. The reason: %s\n", was.Left)
-		}
+		tellLeft(env, "app password", was.Left)
 		return nil
 	})
+}
+
+// tellLeft says why a password that is kept no longer may still be valid, if it may.
+func tellLeft(env *environment, what, why string) {
+	if why != "" {
+		fmt.Fprintf(env.stderr, "The Nextcloud was not told that the %s is void: remove it in its security settings. The reason: %s\n", what, why)
+	}
 }
 
 func credentialPath(user string) string { return "/users/" + url.PathEscape(user) + "/credential" }

@@ -235,6 +235,7 @@ func (c *usersRemoveCmd) Run(env *environment) error {
 		if err := control.call(ctx, http.MethodDelete, path, nil, &u); err != nil {
 			return fmt.Errorf("remove user %q: %w", c.Name, err)
 		}
+		tellLeft(env, "user's app password", u.Left)
 		if c.Purge {
 			fmt.Fprintf(env.stdout, "User %s is removed, with all data.\n", u.Name)
 		} else {

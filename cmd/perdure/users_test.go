@@ -577,6 +577,8 @@ type nextcloudStub struct {
 	*httptest.Server
 	takesBack atomic.Bool // app passwords
 	returned  atomic.Int32
+	fresh     atomic.Bool // each login gets a password of its own
+	issued    atomic.Int32
 }
 
 // nextcloudServer starts one. agree says what polling answers.
@@ -586,7 +588,7 @@ func nextcloudServer(t *testing.T, agree func() bool) *nextcloudStub {
 	t.Cleanup(srv.Close)
 	mux.HandleFunc("DELETE /cloud/ocs/v2.php/core/apppassword", func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
-		if !srv.takesBack.Load() || user != "ann@nc" || password != "app-p4ss" || r.Header.Get("OCS-APIRequest") == "" {
+		if !srv.takesBack.Load() || user != "ann@nc" || !strings.HasPrefix(password, "app-p4ss") || r.Header.Get("OCS-APIRequest") == "" {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
@@ -604,7 +606,11 @@ func nextcloudServer(t *testing.T, agree func() bool) *nextcloudStub {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		json.NewEncoder(w).Encode(map[string]string{"server": srv.URL + "/cloud", "loginName": "ann@nc", "appPassword": "app-p4ss"})
+		password := "app-p4ss"
+		if srv.fresh.Load() {
+			password += fmt.Sprint(srv.issued.Add(1))
+		}
+		json.NewEncoder(w).Encode(map[string]string{"server": srv.URL + "/cloud", "loginName": "ann@nc", "appPassword": password})
 	})
 	return srv
 }
@@ -732,6 +738,34 @@ func TestLogout(t *testing.T) {
 	if all := said.String() + p.stdout.String() + p.stderr.String(); strings.Contains(all, "app-p4ss") {
 		t.Error("the app password is in the output")
 	}
+}
+
+// TestLoginAgain gives back the passwords that nobody has any more.
+func TestLoginAgain(t *testing.T) {
+	dir := t.TempDir()
+	nc := nextcloudServer(t, func() bool { return true })
+	nc.fresh.Store(true)
+	nc.takesBack.Store(true)
+	run := func(want int32, left string, args ...string) {
+		t.Helper()
+		code, out, stderr := command(t, dir, nil, args...)
+		if code != 0 || strings.Contains(stderr, "was not told") != (left != "") || !strings.Contains(stderr, left) || strings.Contains(out+stderr, "app-p4ss") {
+			t.Errorf("%q = %d %s %s, want that %q is left over", args, code, out, stderr, left)
+		}
+		if got := nc.returned.Load(); got != want {
+			t.Errorf("after %q %d passwords have been given back, want %d", args, got, want)
+		}
+	}
+	run(0, "", "login", nc.URL+"/cloud")
+	run(1, "", "login", nc.URL+"/cloud")
+	addUser(t, dir, "ann")
+	run(1, "", "login", nc.URL+"/cloud", "--user", "ann")
+	run(2, "", "users", "remove", "ann")
+	addUser(t, dir, "bob")
+	run(2, "", "login", nc.URL+"/cloud", "--user", "bob")
+	nc.takesBack.Store(false)
+	run(2, "app password of the login before", "login", nc.URL+"/cloud", "--user", "bob")
+	run(2, "user's app password", "users", "remove", "bob")
 }
 
 func TestLoginStops(t *testing.T) {
