@@ -96,7 +96,10 @@ func (f *dataFlags) mustExist(env *environment) error {
 
 // announce says on standard error which data a command is about to change: who serves
 // another folder, or looks there, sees nothing of it.
-func (f *dataFlags) announce(env *environment) error {
+func (f *dataFlags) announce(env *environment) error { return f.announceNew(env, "now") }
+
+// announceNew is announce for a command that makes missing data when it says.
+func (f *dataFlags) announceNew(env *environment, when string) error {
 	f.commandFolder(env)
 	at, err := f.place()
 	if err != nil || at.dir == "" { // in memory: see withControl
@@ -108,7 +111,7 @@ func (f *dataFlags) announce(env *environment) error {
 	}
 	text := "Data: " + at.where()
 	if !found {
-		text += ", which is made now"
+		text += ", which is made " + when
 	}
 	if own, err := userFolder(env, runtime.GOOS); err == nil && f.byDefault && f.Data == localFolder {
 		text += fmt.Sprintf(" (perdure stdio, where it is started elsewhere, uses %s: --data names one for both)", own)

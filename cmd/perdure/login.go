@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/perdure/perdure/calendar/accounts"
 	"github.com/perdure/perdure/calendar/caldav"
 	"github.com/perdure/perdure/calendar/caldav/nextcloud"
 	"github.com/perdure/perdure/calendar/worker"
@@ -35,18 +37,14 @@ func (c *loginCmd) Run(env *environment) error {
 	}
 	client, err := caldav.New(c.URL, &opts)
 	if err != nil {
-		return usageError("login: " + addressProblem(err))
+		return usageError("login: " + c.addressProblem(err, &opts))
 	}
-	if err := c.announce(env); err != nil {
-		return err
-	}
-	// Better to hear now than after logging in that there is no such user.
-	if err := c.withControl(env, c.findUser); err != nil {
+	if err := c.prepare(env, cfg); err != nil {
 		return err
 	}
 	flow, err := nextcloud.Start(env.ctx, client)
 	if err != nil {
-		return fmt.Errorf("login to %s: %w", client.Origin(), err)
+		return fmt.Errorf("login to %s: %w", client.Origin(), noNextcloud(err))
 	}
 	fmt.Fprintf(env.stdout, "Open this page in a browser, log in, and grant access:\n\n  %s\n\nWaiting for it, 20 minutes at most; Ctrl-C stops.\n", flow.Page)
 	grant, err := flow.Wait(env.ctx)
@@ -61,6 +59,65 @@ func (c *loginCmd) Run(env *environment) error {
 	}
 	fmt.Fprintf(env.stdout, "Logged in as %s. The calendars of user %s are now those of %s.\n", grant.Credential, c.User, grant.Server)
 	return nil
+}
+
+// addressProblem says what is wrong with the address, and what may have been meant.
+func (c *loginCmd) addressProblem(err error, opts *caldav.Options) string {
+	given := strings.TrimSpace(c.URL)
+	u, perr := url.Parse(given)
+	isURL := perr == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+	if isURL || strings.ContainsAny(given, "@?#") { // it may hold a password
+		return addressProblem(err)
+	}
+	text := fmt.Sprintf("%.200q is not an http or https URL", given)
+	if strings.Contains(given, "//") || strings.HasPrefix(given, "/") || strings.HasPrefix(given, "http") && strings.Contains(given, ":/") {
+		return text
+	}
+	if _, err := caldav.New("https://"+given, opts); err == nil {
+		text += ": did you mean https://" + given + "?"
+	}
+	return text
+}
+
+// noNextcloud says what the answer of a server means that knows nothing of logging in.
+func noNextcloud(err error) error {
+	var status *caldav.StatusError
+	refused := errors.As(err, &status) && status.Status == http.StatusMethodNotAllowed
+	if refused || errors.Is(err, caldav.ErrNotFound) || errors.Is(err, caldav.ErrMalformed) {
+		return fmt.Errorf("this is no Nextcloud (or an old one): %w", err)
+	}
+	return err
+}
+
+// prepare says where the login will be kept. It is better to hear now than after logging in
+// that it can't be, or that there is no such user. Data that is not there yet is not made:
+// nothing may come of the login.
+func (c *loginCmd) prepare(env *environment, cfg *config) error {
+	c.commandFolder(env)
+	at, err := c.place()
+	if err != nil {
+		return err
+	}
+	found, err := at.exists()
+	if err != nil {
+		return err
+	}
+	if found || at.dir == "" { // in memory: see withControl
+		if err := c.announce(env); err != nil {
+			return err
+		}
+		return c.withControl(env, c.findUser)
+	}
+	if c.User != accounts.Me {
+		return fmt.Errorf("login: user %q: there is no such user: there is no data in %s", c.User, at.where())
+	}
+	if _, err := cfg.key(at); err != nil {
+		return err
+	}
+	if err := at.canBeMade(); err != nil {
+		return err
+	}
+	return c.announceNew(env, "once you have logged in")
 }
 
 func (c *loginCmd) path() string { return "/users/" + url.PathEscape(c.User) }

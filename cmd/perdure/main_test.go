@@ -25,7 +25,11 @@ func TestWhatPeopleTryFirst(t *testing.T) {
 		{"serve --frob", 2, "unknown flag --frob (perdure serve --help lists"},
 		{"--version", 0, "perdure "},
 		{"login http://cloud.example", 2, "login: plain http would send the password in the clear: http://cloud.example; --insecure-http allows it"},
-		{"login cloud.example", 2, "login: the server's address is not an http or https URL"},
+		{"login cloud.example", 2, `login: "cloud.example" is not an http or https URL: did you mean https://cloud.example?`},
+		{"login cloud.example:8443/nc", 2, `: did you mean https://cloud.example:8443/nc?`},
+		{"login ftp://cloud.example", 2, "login: \"ftp://cloud.example\" is not an http or https URL\n"},
+		{"login http:/cloud.example", 2, "login: \"http:/cloud.example\" is not an http or https URL\n"},
+		{"login ann:s3cret@cloud.example", 2, "login: the server's address is not an http or https URL\n"},
 		{"frob", 2, "perdure --help lists commands"},
 	} {
 		var out bytes.Buffer

@@ -130,6 +130,22 @@ func (p place) exists() (bool, error) {
 	return err == nil, err
 }
 
+// canBeMade says early what would keep the folder from being made. It leaves nothing behind.
+func (p place) canBeMade() error {
+	above := filepath.Clean(p.dir)
+	for {
+		if _, err := os.Stat(above); err == nil || filepath.Dir(above) == above {
+			break
+		}
+		above = filepath.Dir(above)
+	}
+	probe, err := os.MkdirTemp(above, localFolder+"-")
+	if err != nil {
+		return fmt.Errorf("the data folder %s can't be made: %w", p.dir, err)
+	}
+	return os.Remove(probe)
+}
+
 // open opens the store, making folders that are missing, closed to others. An error that is
 // [store.ErrInUse] says that another process has it.
 func (p place) open(ctx context.Context, log *slog.Logger) (store.Store, error) {

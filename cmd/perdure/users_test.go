@@ -646,7 +646,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("login %q = %d %s %s, want %d with %q before anything is asked", c.args, code, out, stderr, c.code, c.want)
 		}
 	}
-	for url, want := range map[string]string{"http://cloud.example.org": "plain http", "cloud.example.org": "not an http", nc.URL + "/nothing": "404"} {
+	for url, want := range map[string]string{"http://cloud.example.org": "plain http", "cloud.example.org": "not an http", nc.URL + "/nothing": "this is no Nextcloud (or an old one): start login: POST /nothing/index.php/login/v2: 404"} {
 		if code, _, stderr := command(t, dir, nil, "login", url); code == 0 || !strings.Contains(stderr, want) {
 			t.Errorf("login %s = %d %s, want %q", url, code, stderr, want)
 		}
@@ -692,7 +692,7 @@ func TestLogout(t *testing.T) {
 		t.Errorf("logout where nothing is = %d %s", code, stderr)
 	}
 	code, _, stderr := run("login", nc.URL+"/cloud")
-	if code != 0 || !strings.Contains(stderr, "Data: ") || !strings.Contains(stderr, filepath.Join(filepath.Base(dir), localFolder)+", which is made now") {
+	if code != 0 || !strings.Contains(stderr, "Data: ") || !strings.Contains(stderr, filepath.Join(filepath.Base(dir), localFolder)+", which is made once you have logged in") {
 		t.Fatalf("login = %d %s, want the folder on standard error", code, stderr)
 	}
 	shows := func(user, want string) {
@@ -787,5 +787,40 @@ func TestLoginStops(t *testing.T) {
 	<-out
 	if code := p.wait(); code != 1 || !strings.Contains(p.stderr.String(), "stopped") {
 		t.Errorf("login after SIGINT = %d %s, want 1 and that it stopped", code, p.stderr)
+	}
+	leavesNothing(t, dir)
+}
+
+func leavesNothing(t *testing.T, dir string) {
+	t.Helper()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v is left behind (%v), want nothing", left, err)
+	}
+}
+
+// TestFailedLogin has logins of which nothing comes, and of which nothing is left.
+func TestFailedLogin(t *testing.T) {
+	dir := t.TempDir()
+	nc := nextcloudServer(t, func() bool { t.Error("a page to log in was made"); return true })
+	for _, c := range []struct {
+		env  string
+		args []string
+		code int
+		want string
+	}{
+		{"", []string{nc.URL + "/nothing"}, 1, "this is no Nextcloud"},
+		{"", []string{nc.URL + "/cloud", "--user", "ann"}, 1, "no such user"},
+		{"", []string{nc.URL + "/cloud", "--store", "memory:"}, 2, "memory:"},
+		{"PERDURE_KEY=short", []string{nc.URL + "/cloud"}, 1, "PERDURE_KEY"},
+		{"", []string{nc.URL + "/cloud", "--data", "/proc/perdure"}, 1, "the data folder /proc/perdure can't be made"},
+	} {
+		if _, err := os.Stat("/proc/self"); err != nil && strings.Contains(c.want, "/proc") {
+			continue
+		}
+		code, _, stderr := command(t, dir, []string{c.env}, append([]string{"login"}, c.args...)...)
+		if code != c.code || !strings.Contains(stderr, c.want) {
+			t.Errorf("login %q = %d %s, want %d with %q", c.args, code, stderr, c.code, c.want)
+		}
+		leavesNothing(t, dir)
 	}
 }
