@@ -568,6 +568,7 @@ func TestAlarmOfALostLeaseIsNotCounted(t *testing.T) {
 		h := &hooks{}
 		w := newTown(t, h, nil, "a", "b")
 		w.giveAll("a")
+		sleep(time.Second) // of what has just come an alarm is tried again at once
 		e := w.owners[shardOfStub(w.nodes["a"].obj("x"))]
 		h.alarm = func(ctx context.Context, o *Obj, info durable.AlarmInfo) error {
 			counts = append(counts, info.RetryCount)
