@@ -19,7 +19,7 @@ var layers = []struct {
 	{"cmd/perdure", []string{"calendar", "calendar/", "durable", "durable/", "store", "store/", "wrangler", "cluster", "cluster/"}, "commands wire everything"},
 	{"examples/", []string{"durable", "durable/durabletest", "store/pebblestore", "store/memstore"}, "examples show the library alone"},
 	{"e2e/", []string{"calendar/calmcp", "durable", "store/memstore"}, "programs for the suites of others"},
-	{"bench/", []string{"durable", "store", "store/", "cluster", "cluster/", "calendar", "calendar/"}, "what is measured"},
+	{"bench/", []string{"bench/internal/", "durable", "store", "store/", "cluster", "cluster/", "calendar", "calendar/"}, "what is measured"},
 	{"calendar/worker", []string{"calendar", "calendar/", "durable"}, "the front of the application"},
 	{"calendar/calmcp", []string{"calendar", "calendar/sessions", "durable"}, "tools over the service, and their transports"},
 	{"calendar/ical", nil, "a format, without the application"},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -14,17 +13,6 @@ import (
 
 	"github.com/perdure/perdure/calendar/ical"
 )
-
-// machine is the processor's name, where the system tells.
-func machine() string {
-	data, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(data)) {
-		if name, ok := strings.CutPrefix(line, "model name"); ok {
-			return strings.TrimSpace(strings.TrimLeft(name, "\t :"))
-		}
-	}
-	return runtime.GOARCH
-}
 
 // expansions measures reading and expanding the calendar's objects, on one core.
 func (b *bench) expansions(context.Context) error {

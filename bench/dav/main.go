@@ -19,8 +19,9 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
+
+	"github.com/perdure/perdure/bench/internal/report"
 )
 
 // bench is one run.
@@ -72,22 +73,11 @@ func run(ctx context.Context, out io.Writer, events, rounds int, only string) (e
 			return fmt.Errorf("fill %s: %w", s.name, err)
 		}
 	}
-	fmt.Fprintf(out, "%s, %d CPUs, %s; %d events, %d rounds\n", runtime.Version(), runtime.NumCPU(), machine(), events, rounds)
-	known := only == ""
-	for _, part := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"expansions", b.expansions}, {"memory", b.memory}, {"service", b.service}, {"requests", b.requests}} {
-		if only != "" && only != part.name {
-			continue
-		}
-		known = true
-		if err := part.run(ctx); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
-		}
-	}
-	if !known {
-		return fmt.Errorf("there is no part %q", only)
-	}
-	return nil
+	fmt.Fprintf(out, "%s; %d events, %d rounds\n", report.Machine(), events, rounds)
+	return report.Run(ctx, only,
+		report.Part{Name: "expansions", Run: b.expansions},
+		report.Part{Name: "memory", Run: b.memory},
+		report.Part{Name: "service", Run: b.service},
+		report.Part{Name: "requests", Run: b.requests},
+	)
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/perdure/perdure/bench/internal/report"
 )
 
 const namespaces = `xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav" xmlns:CS="http://calendarserver.org/ns/"`
@@ -61,7 +63,7 @@ func (b *bench) requests(ctx context.Context) error {
 	if len(b.servers) > 1 {
 		columns = append(columns, "ratio")
 	}
-	t := newTable("Servers, over loopback", "Request", columns...)
+	t := report.NewTable("Servers, over loopback", "Request", columns...)
 	for _, r := range []struct {
 		name, method, object, depth string
 		body                        func(s *server, round int) string
@@ -96,9 +98,9 @@ func (b *bench) requests(ctx context.Context) error {
 		if len(medians) > 1 {
 			cells = append(cells, times(medians[1], medians[0]))
 		}
-		t.row(r.name, cells...)
+		t.Row(r.name, cells...)
 	}
-	return t.print(b.out)
+	return t.Print(b.out)
 }
 
 // token is the calendar's sync token.

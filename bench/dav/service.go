@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perdure/perdure/bench/internal/report"
 	"github.com/perdure/perdure/calendar"
 	"github.com/perdure/perdure/calendar/calcache"
 	"github.com/perdure/perdure/calendar/caldav"
@@ -142,7 +143,7 @@ func (b *bench) service(ctx context.Context) (err error) {
 	for _, d := range beds {
 		columns = append(columns, d.name)
 	}
-	t := newTable("The service; (x) is how many times faster than without it", "Question", columns...)
+	t := report.NewTable("The service; (x) is how many times faster than without it", "Question", columns...)
 	calendars := func(s func(*bed) *calendar.Service, user func(round int) string) func(context.Context, *bed, int) (int, error) {
 		return func(ctx context.Context, d *bed, round int) (int, error) {
 			l, err := s(d).User(user(round)).ListCalendars(ctx)
@@ -220,9 +221,9 @@ func (b *bench) service(ctx context.Context) (err error) {
 			}
 			cells = append(cells, cell)
 		}
-		t.row(r.name, cells...)
+		t.Row(r.name, cells...)
 	}
-	return t.print(b.out)
+	return t.Print(b.out)
 }
 
 // all reads the whole calendar and drops it.

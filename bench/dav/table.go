@@ -2,10 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -34,33 +31,6 @@ func alternate(rounds int, calls []func(round int) error) ([]time.Duration, erro
 func median(d []time.Duration) time.Duration {
 	d = slices.Sorted(slices.Values(d))
 	return (d[(len(d)-1)/2] + d[len(d)/2]) / 2
-}
-
-// table is a Markdown table: words on the left, figures on the right.
-type table struct {
-	title string
-	rows  [][]string
-}
-
-func newTable(title, what string, columns ...string) *table {
-	rule := []string{"---"}
-	for range columns {
-		rule = append(rule, "---:")
-	}
-	return &table{title, [][]string{append([]string{what}, columns...), rule}}
-}
-
-func (t *table) row(what string, cells ...string) {
-	t.rows = append(t.rows, append([]string{what}, cells...))
-}
-
-func (t *table) print(w io.Writer) error {
-	fmt.Fprintf(w, "\n%s\n\n", t.title)
-	tw := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
-	for _, cells := range t.rows {
-		fmt.Fprintln(tw, "| "+strings.Join(cells, "\t| ")+"\t|")
-	}
-	return tw.Flush()
 }
 
 // milliseconds has three digits that count.

@@ -21,10 +21,10 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"runtime"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/perdure/perdure/bench/internal/report"
 )
 
 // bench is one run.
@@ -78,33 +78,9 @@ func (b *bench) run(ctx context.Context, only string) (err error) {
 		return err
 	}
 	defer stop()
-	fmt.Fprintf(b.out, "%s, %d CPUs, %s; %d rounds of %v\n", runtime.Version(), runtime.NumCPU(), machine(), b.rounds, b.length)
-	known := false
-	for _, part := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"calls", b.calls}, {"sessions", b.open}} {
-		if only != "" && only != part.name {
-			continue
-		}
-		known = true
-		if err := part.run(ctx); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
-		}
-	}
-	if !known {
-		return fmt.Errorf("there is no part %q", only)
-	}
-	return nil
-}
-
-// machine is the processor's name, where the system tells.
-func machine() string {
-	data, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(data)) {
-		if name, ok := strings.CutPrefix(line, "model name"); ok {
-			return strings.TrimSpace(strings.TrimLeft(name, "\t :"))
-		}
-	}
-	return runtime.GOARCH
+	fmt.Fprintf(b.out, "%s; %d rounds of %v\n", report.Machine(), b.rounds, b.length)
+	return report.Run(ctx, only,
+		report.Part{Name: "calls", Run: b.calls},
+		report.Part{Name: "sessions", Run: b.open},
+	)
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/perdure/perdure/bench/internal/report"
 )
 
 // sweepers is how many clients share out the objects of a sweep.
@@ -33,7 +35,7 @@ func (b *bench) cold(ctx context.Context) error {
 		names = append(names, s.name)
 		columns = append(columns, cells)
 	}
-	t := newTable("Many objects", "", names...)
+	t := report.NewTable("Many objects", "", names...)
 	for i, what := range []string{
 		"a new process: memory",
 		fmt.Sprintf("first write of %d objects, a second", b.many), "then: memory", "then: open files", "then: on disk",
@@ -44,9 +46,9 @@ func (b *bench) cold(ctx context.Context) error {
 		for _, c := range columns {
 			cells = append(cells, c[i])
 		}
-		t.row(what, cells...)
+		t.Row(what, cells...)
 	}
-	return t.print(b.out)
+	return t.Print(b.out)
 }
 
 // coldServer returns the cells of the server's column.

@@ -27,6 +27,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/perdure/perdure/bench/internal/report"
 )
 
 // bench is one run.
@@ -101,23 +103,12 @@ func (b *bench) run(ctx context.Context, only, program string) (err error) {
 		}
 	}
 	b.header(b.out)
-	known := only == ""
-	for _, part := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"rates", b.rates}, {"sessions", b.sessions}, {"cold", b.cold}, {"syncs", b.syncs}} {
-		if only != "" && only != part.name {
-			continue
-		}
-		known = true
-		if err := part.run(ctx); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
-		}
-	}
-	if !known {
-		return fmt.Errorf("there is no part %q", only)
-	}
-	return nil
+	return report.Run(ctx, only,
+		report.Part{Name: "rates", Run: b.rates},
+		report.Part{Name: "sessions", Run: b.sessions},
+		report.Part{Name: "cold", Run: b.cold},
+		report.Part{Name: "syncs", Run: b.syncs},
+	)
 }
 
 func (b *bench) newFolder() string {

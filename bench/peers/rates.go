@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/perdure/perdure/bench/internal/report"
 )
 
 // turn is one server's load in one round.
@@ -134,9 +135,9 @@ func (b *bench) compare(ctx context.Context, title string, list []measure, colum
 	for _, s := range columns {
 		names = append(names, s.name)
 	}
-	rates := newTable(title+": answers a second", "Request, clients", names...)
-	waits := newTable(title+": milliseconds until the answer, median and 99 %", "Request, clients", names...)
-	costs := newTable(title+": the server's processor time, microseconds an answer", "Request, clients", names...)
+	rates := report.NewTable(title+": answers a second", "Request, clients", names...)
+	waits := report.NewTable(title+": milliseconds until the answer, median and 99 %", "Request, clients", names...)
+	costs := report.NewTable(title+": the server's processor time, microseconds an answer", "Request, clients", names...)
 	turns := make([]map[*server][]turn, len(list))
 	for round := range b.rounds + 1 {
 		for i, m := range list {
@@ -167,11 +168,11 @@ func (b *bench) compare(ctx context.Context, title string, list []measure, colum
 			cost = append(cost, fmt.Sprint(t.perAnswer().Microseconds()))
 		}
 		what := fmt.Sprintf("%s, %d", m.name, m.clients)
-		rates.row(what, rate...)
-		waits.row(what, wait...)
-		costs.row(what, cost...)
+		rates.Row(what, rate...)
+		waits.Row(what, wait...)
+		costs.Row(what, cost...)
 	}
-	return errors.Join(rates.print(b.out), waits.print(b.out), costs.print(b.out))
+	return errors.Join(rates.Print(b.out), waits.Print(b.out), costs.Print(b.out))
 }
 
 // choose returns the turn whose figures are printed.
@@ -233,7 +234,7 @@ func (b *bench) endAll() {
 }
 
 func (b *bench) header(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d CPUs, %s", runtime.Version(), runtime.NumCPU(), machine())
+	fmt.Fprint(w, report.Machine())
 	for _, s := range b.workerds[:min(len(b.workerds), 1)] {
 		fmt.Fprintf(w, ", %s", s.version)
 	}

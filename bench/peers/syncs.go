@@ -9,12 +9,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/perdure/perdure/bench/internal/report"
 )
 
 // syncs counts the calls that make a disk keep what it has, for as many increments,
 // starting and stopping the server included.
 func (b *bench) syncs(ctx context.Context) error {
-	t := newTable(fmt.Sprintf("fsync and fdatasync calls for %d increments of one object", b.traced), "", "1 client", "64 clients")
+	t := report.NewTable(fmt.Sprintf("fsync and fdatasync calls for %d increments of one object", b.traced), "", "1 client", "64 clients")
 	for _, s := range append(append([]*server{b.objects}, b.workerds...), b.bolts...) {
 		var cells []string
 		for _, clients := range []int{1, 64} {
@@ -24,9 +26,9 @@ func (b *bench) syncs(ctx context.Context) error {
 			}
 			cells = append(cells, fmt.Sprint(n))
 		}
-		t.row(s.name, cells...)
+		t.Row(s.name, cells...)
 	}
-	return t.print(b.out)
+	return t.Print(b.out)
 }
 
 func (b *bench) traceServer(ctx context.Context, s *server, clients int) (int, error) {

@@ -3,10 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -16,33 +13,6 @@ func median[T any](list []T, order func(a, b T) int) T {
 }
 
 func byRate(a, b turn) int { return cmp.Compare(a.rate(), b.rate()) }
-
-// table is a Markdown table: words on the left, figures on the right.
-type table struct {
-	title string
-	rows  [][]string
-}
-
-func newTable(title, what string, columns ...string) *table {
-	rule := []string{"---"}
-	for range columns {
-		rule = append(rule, "---:")
-	}
-	return &table{title, [][]string{append([]string{what}, columns...), rule}}
-}
-
-func (t *table) row(what string, cells ...string) {
-	t.rows = append(t.rows, append([]string{what}, cells...))
-}
-
-func (t *table) print(w io.Writer) error {
-	fmt.Fprintf(w, "\n%s\n\n", t.title)
-	tw := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
-	for _, cells := range t.rows {
-		fmt.Fprintln(tw, "| "+strings.Join(cells, "\t| ")+"\t|")
-	}
-	return tw.Flush()
-}
 
 // count is a rounded number with three digits that count.
 func count(f float64) string {
