@@ -22,12 +22,14 @@ func davUser(u accounts.User) davserver.User { return davserver.User{ID: u.ID, N
 func (w *Worker) serveDAV(rw http.ResponseWriter, r *http.Request) {
 	w.asUser(rw, r, &w.davDoor, func(rw http.ResponseWriter, r *http.Request, u accounts.User) {
 		user := davUser(u)
-		settings, err := w.Settings().LoadSettings(r.Context(), u.ID)
-		if err != nil {
-			w.refuse(rw, r, err)
-			return
+		if r.Method == "PROPFIND" { // the one that shows them
+			settings, err := w.Settings().LoadSettings(r.Context(), u.ID)
+			if err != nil {
+				w.refuse(rw, r, err)
+				return
+			}
+			user.Addresses = settings.Addresses
 		}
-		user.Addresses = settings.Addresses
 		w.dav.ServeHTTP(rw, r.WithContext(davserver.WithUser(r.Context(), user)))
 	})
 }
